@@ -1,0 +1,38 @@
+"""The numbers of the wire, each with its reason. They are part of the protocol: both ends rely on them."""
+
+VERSION_MIN = 1
+VERSION_MAX = 1
+
+HEADER_BYTES = 4
+
+# Before login a frame carries one SCRAM message and two names. PostgreSQL allows 65,535 bytes there and calls
+# even that generous; 4 KiB leaves room for a ticket and keeps 10,000 strangers under 40 MiB.
+FRAME_MAX_BEFORE_LOGIN = 4 * 1024
+
+# NATS (max_payload) and Centrifugo (proxied publications) default to 1 MiB; larger things are streams.
+FRAME_MAX = 1024 * 1024
+
+# What a packet adds around its payload at most: array header, type, two addresses, id, method, content type.
+# A payload of up to FRAME_MAX - OVERHEAD_MAX always fits into one frame, also inside a DELIVERY.
+OVERHEAD_MAX = 1024
+BODY_MAX = FRAME_MAX - OVERHEAD_MAX
+
+# Highest number of fields the relay reads in one packet. Version 1 uses at most 9; the rest is room to grow.
+# Fifteen is what a one-byte msgpack array header can say.
+FIELDS_MAX = 15
+
+# Integers on the wire stay exact in every language, JavaScript's doubles included.
+INTEGER_MAX = 2**53 - 1
+
+NAME_MAX_BYTES = 64
+METHOD_MAX_BYTES = 64
+CONTENT_TYPE_MAX_BYTES = 64
+SENTENCE_MAX_BYTES = 256
+AGENT_MAX_BYTES = 64
+
+# A call is answered within its timeout, at most this long; what takes longer is a stream or a message.
+CALL_TIMEOUT_MAX_MS = 600_000
+
+# How many of a device's latest message ids the relay remembers, and so how many messages a device may have
+# unacknowledged at once: a repetition within this window is recognised for certain.
+MESSAGE_WINDOW = 256

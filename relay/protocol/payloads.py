@@ -1,0 +1,65 @@
+"""What bodies hold: text, bytes, or structured data as msgpack, told apart by a content type.
+
+The relay forwards bodies unread. Clients, and the relay for calls to itself, encode and decode them here. The usual
+types are IANA media types; any other travels as it is and arrives as bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgpack
+
+from relay.protocol.limits import BODY_MAX
+
+TEXT = "text/plain"
+BYTES = ""
+MSGPACK = "application/msgpack"
+
+# What msgpack can say and every language can read.
+Value = None | bool | int | float | str | bytes | Sequence["Value"] | Mapping[str, "Value"]
+
+
+class PayloadError(ValueError):
+    """A value cannot be sent, or a received body is not what its content type says."""
+
+
+def encode_body(value: Value | bytearray | memoryview) -> tuple[str, bytes]:
+    """(content type, body) for a value: str as text, bytes as they are, anything else as msgpack.
+
+    Raises PayloadError for what msgpack cannot say, or for a body over BODY_MAX bytes.
+    """
+    if isinstance(value, str):
+        content_type, body = TEXT, value.encode()
+    elif isinstance(value, bytes | bytearray | memoryview):
+        content_type, body = BYTES, bytes(value)
+    else:
+        try:
+            content_type, body = MSGPACK, msgpack.packb(value, use_bin_type=True)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise PayloadError(f"this value cannot be sent: {error}") from None
+    if len(body) > BODY_MAX:
+        raise PayloadError(f"a body holds at most {BODY_MAX} bytes; this one has {len(body)}")
+    return content_type, body
+
+
+def decode_body(content_type: str, body: bytes) -> Value:
+    """The value in a body: str for text, the structure for msgpack, bytes for every other content type.
+
+    Raises PayloadError if the body is not what its content type says. A body claims at most as many elements as it
+    has bytes, so a small one cannot ask for much memory.
+    """
+    if content_type.startswith(TEXT):
+        try:
+            return body.decode()
+        except UnicodeDecodeError as error:
+            raise PayloadError(f"the text is not UTF-8: {error.reason}") from None
+    if content_type != MSGPACK:
+        return body
+    try:
+        value: Value = msgpack.unpackb(body, raw=False, strict_map_key=True, timestamp=0, ext_hook=_refuse_ext)
+    except Exception as error:  # msgpack's errors are no family: see its documentation
+        raise PayloadError(f"the body is not msgpack: {str(error)[:80] or type(error).__name__}") from None
+    return value
+
+
+def _refuse_ext(code: int, data: bytes) -> Value:
+    raise PayloadError(f"msgpack extension type {code} is not accepted")

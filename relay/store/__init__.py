@@ -1,0 +1,1 @@
+"""What is kept: accounts, conversation logs, devices and their cursors."""

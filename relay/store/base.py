@@ -1,0 +1,195 @@
+"""The store as the rest of the relay sees it: the interface, its obligations, its values.
+
+A `Store` is plain blocking code for one thread. Inside the relay a `StoreWorker` (worker.py) owns that thread and
+gathers appends into groups; commands that run beside the relay use a `Store` directly. Every implementation passes
+the same contract suite, tests/store/contract.py.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from relay.protocol.codes import ErrorCode
+from relay.protocol.scram import Credentials
+
+
+class Append(NamedTuple):
+    """One message to store. `packet` is the sender's MESSAGE payload; `origin` comes back untouched."""
+
+    conversation: str
+    user: str
+    device: str
+    message_id: int
+    packet: bytes
+    origin: object = None
+
+
+class Appended(NamedTuple):
+    """The message is durable at this offset. `repeated`: it already was, from an earlier append of the same id."""
+
+    offset: int
+    time_ms: int
+    repeated: bool = False
+
+
+class Refusal(NamedTuple):
+    """The message was not stored, for this reason."""
+
+    code: ErrorCode
+    sentence: str
+
+
+class Entry(NamedTuple):
+    """One message of a conversation's log."""
+
+    offset: int
+    time_ms: int
+    packet: bytes
+
+
+class Backlog(NamedTuple):
+    """A conversation in which a device is behind: it has processed up to `delivered`, the log ends at `head`."""
+
+    conversation: str
+    delivered: int
+    head: int
+
+
+class Cursor(NamedTuple):
+    """How far a device is in a conversation. `read` is None where only delivery moved on."""
+
+    user: str
+    device: str
+    conversation: str
+    delivered: int
+    read: int | None = None
+
+
+class Account(NamedTuple):
+    """A user as the store knows her."""
+
+    name: str
+    credentials: Credentials
+    bot: bool
+    disabled: bool
+    created_ms: int
+
+
+class StoreError(Exception):
+    """The store could not do what was asked; the text is a sentence for a person, with the remedy."""
+
+
+class StoreFullError(StoreError):
+    """No room on the disk. The transaction was rolled back; the store keeps working and may recover."""
+
+
+class StoreBrokenError(StoreError):
+    """A write or a sync failed. What is on disk is unknown: nothing more may be acknowledged, the process must end."""
+
+
+class NoSuchAccountError(StoreError):
+    """The account does not exist."""
+
+
+class AccountExistsError(StoreError):
+    """An account of this name exists already."""
+
+
+class Reader(ABC):
+    """The read side of a store, for one thread. It sees everything that was committed before the call."""
+
+    @abstractmethod
+    def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
+        """The entries with offsets above `after`, ascending and contiguous: at most `limit`, and as few as fit
+        `limit_bytes` of packets, but at least one if there is one. An unknown conversation is an empty one.
+        """
+
+    @abstractmethod
+    def backlog(self, user: str, device: str) -> list[Backlog]:
+        """The conversations of `user` in which `device` is behind. A device that is not known is behind nowhere."""
+
+    @abstractmethod
+    def account(self, name: str) -> Account | None:
+        """The account, or None."""
+
+    @abstractmethod
+    def accounts(self) -> list[Account]:
+        """All accounts, by name."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the files. Calling it twice is allowed."""
+
+
+class Store(Reader):
+    """The whole store, for the one thread that writes. Every method that changes something is one durable
+    transaction: when it returns, the change survives a power cut.
+    """
+
+    @abstractmethod
+    def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
+        """Append messages, in order, all in one transaction; one answer per item.
+
+        Offsets of a conversation are contiguous from 1. A conversation, and the device, come into being with their
+        first message. A message id of a device (user and device name) that was stored before gives the earlier
+        answer with `repeated`; with other content it is refused with ID_REUSED. The latest
+        `limits.MESSAGE_WINDOW` ids of a device are remembered, also across restarts; one below that window is
+        refused with ID_REUSED. A direct conversation with a user who does not exist is refused with NO_SUCH_USER.
+        Raises StoreFullError (nothing of the group was stored) or StoreBrokenError.
+        """
+
+    @abstractmethod
+    def last_message_id(self, user: str, device: str) -> int:
+        """The highest message id stored from this device; 0 if there is none."""
+
+    @abstractmethod
+    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
+        """Make the device known, so that messages are kept for it. For a device known already only its last-seen time
+        changes.
+
+        A new device starts, in each conversation of its user, `start` messages before the head; with None at the
+        beginning if it is the user's first lasting device, and at the head otherwise. (Temporary devices, whose
+        names begin with `~`, do not count as lasting.) In conversations that come later it starts at the beginning.
+        """
+
+    @abstractmethod
+    def advance(self, cursors: Sequence[Cursor]) -> None:
+        """Move cursors forward. One that would move back, or beyond the head, stays or stops at the head. Cursors of
+        devices and conversations that do not exist are ignored.
+        """
+
+    @abstractmethod
+    def forget_devices(self, unused_since_ms: int) -> int:
+        """Forget temporary devices last seen before then, their cursors and message ids. Returns how many."""
+
+    @abstractmethod
+    def add_account(self, name: str, credentials: Credentials, bot: bool, time_ms: int) -> None:
+        """Raises AccountExistsError. `name` is canonical (addresses.prepare_name)."""
+
+    @abstractmethod
+    def set_credentials(self, name: str, credentials: Credentials) -> None:
+        """Raises NoSuchAccountError."""
+
+    @abstractmethod
+    def set_disabled(self, name: str, disabled: bool) -> None:
+        """Raises NoSuchAccountError."""
+
+    @abstractmethod
+    def remove_account(self, name: str) -> None:
+        """Remove the account, its devices and its cursors. Conversations stay, for the others in them; somebody who
+        gets the same name later does not get them. Raises NoSuchAccountError.
+        """
+
+    @abstractmethod
+    def account_changes(self) -> list[str]:
+        """Names whose account was changed, disabled or removed since the last call, by this or another process.
+        The first call returns nothing. Cheap enough to be asked several times a second.
+        """
+
+    @abstractmethod
+    def secret(self) -> bytes:
+        """32 random bytes, made when the store was created: the relay derives from them what must not be guessed."""
+
+    @abstractmethod
+    def reader(self) -> Reader:
+        """A read side for another thread."""
