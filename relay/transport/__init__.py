@@ -1,0 +1,1 @@
+"""Bytes in, bytes out: where the relay listens, and the sockets of its connections."""
