@@ -7,7 +7,8 @@ Two rules let versions meet: a receiver ignores fields behind those it knows, an
 answered with an error (by the relay) or ignored (by a client) without ending the connection.
 """
 
-from itertools import islice
+from collections.abc import Sequence
+from itertools import islice, product
 from types import NoneType, UnionType
 from typing import NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -16,7 +17,7 @@ import msgpack
 from relay.protocol.codes import CloseCode
 from relay.protocol.errors import RemoteError
 from relay.protocol.frames import encode_frame
-from relay.protocol.limits import FIELDS_MAX, FRAME_MAX, INTEGER_MAX
+from relay.protocol.limits import FIELDS_MAX, INTEGER_MAX
 
 
 class Hello(NamedTuple):
@@ -232,11 +233,26 @@ def _accepted(hint: object) -> frozenset[type]:
     return frozenset(k for k in kinds if isinstance(k, type))
 
 
-# For every type: what each field may be, in wire order.
-_SHAPES: dict[int, tuple[frozenset[type], ...]] = {
-    number: tuple(_accepted(hint) for hint in (get_type_hints(kind)[name] for name in kind._fields))
-    for number, kind in PACKETS.items()
-}
+class _Shape(NamedTuple):
+    """What decoding needs to know of one packet type."""
+
+    kind: type[Packet]
+    # What each field may be, in wire order.
+    fields: tuple[frozenset[type], ...]
+    # Every sequence of element types that is right, the type number's first: two where a field may be nil.
+    signatures: frozenset[tuple[type, ...]]
+    # The positions in the array, counted from the type number at 0, that may hold an integer.
+    integers: tuple[int, ...]
+
+
+def _shape(kind: type[Packet]) -> _Shape:
+    hints = get_type_hints(kind)
+    fields = tuple(_accepted(hints[name]) for name in kind._fields)
+    integers = tuple(position for position, accepted in enumerate(fields, 1) if int in accepted)
+    return _Shape(kind, fields, frozenset(product((int,), *fields)), integers)
+
+
+_SHAPES = {number: _shape(kind) for number, kind in PACKETS.items()}
 _SCALARS = frozenset({int, str, bytes, bool, NoneType})
 
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
@@ -252,97 +268,97 @@ def encode(packet: Packet) -> bytes:
     return encode_frame(encode_payload(packet))
 
 
-def _new_unpacker() -> msgpack.Unpacker:
-    # Limits of zero refuse every non-empty container at its header, before anything is allocated for it; empty
-    # containers come out as objects that the type check refuses.
-    return msgpack.Unpacker(
-        raw=False,
-        max_array_len=0,
-        max_map_len=0,
-        max_ext_len=0,
-        max_buffer_size=FRAME_MAX,
-        max_str_len=FRAME_MAX,
-        max_bin_len=FRAME_MAX,
-    )
+# A payload up to this length is decoded in one call of msgpack's. That lets nested arrays through, which cost up to
+# 30 bytes of memory per byte (measured) before they are refused. A longer one goes through an Unpacker, which refuses
+# a container at its header and costs half a microsecond more.
+_SHORT_BYTES = 2048
 
 
-class _FlatReader:
-    """Decodes flat arrays. One msgpack Unpacker serves all packets of the process: making one costs more than using it.
+def _read(payload: bytes) -> Sequence[object]:
+    """The array's elements. Nested containers may still be among them."""
+    first = payload[0] if payload else 0
+    if not 0x91 <= first <= 0x9F:
+        raise RemoteError(
+            CloseCode.BAD_PACKET,
+            f"a packet is a msgpack array of 1 to {FIELDS_MAX} elements, which begins with a byte 0x91 to 0x9f, "
+            f"not 0x{first:02x}",
+        )
+    try:
+        if len(payload) > _SHORT_BYTES:
+            return _read_long(payload, first & 0x0F)
+        elements: Sequence[object] = msgpack.unpackb(
+            payload, use_list=False, max_array_len=FIELDS_MAX, max_map_len=0, max_ext_len=0
+        )
+    except Exception as error:  # msgpack's errors are no family: see its documentation
+        raise RemoteError(
+            CloseCode.BAD_PACKET,
+            f"a packet could not be decoded ({_plain(error)}); it is one msgpack array of scalars and nothing else",
+        ) from None
+    return elements
 
-    An Unpacker that raised, or kept bytes, is thrown away (using it again crashed before msgpack 1.2.1).
-    """
 
-    def __init__(self) -> None:
-        self._unpacker = _new_unpacker()
-
-    def read(self, payload: bytes) -> list[object]:
-        count = payload[0] & 0x0F
-        if payload[0] & 0xF0 != 0x90 or count == 0:
-            raise RemoteError(
-                CloseCode.BAD_PACKET,
-                f"a packet is a msgpack array of 1 to {FIELDS_MAX} fields, which begins with a byte 0x91 to 0x9f, "
-                f"not 0x{payload[0]:02x}",
-            )
-        unpacker = self._unpacker
-        before = unpacker.tell()
-        try:
-            unpacker.feed(payload[1:])
-            fields = list(islice(unpacker, count))
-            whole = len(fields) == count and unpacker.tell() - before == len(payload) - 1
-        except Exception as error:  # msgpack's errors are no family: see its documentation
-            self._unpacker = _new_unpacker()
-            raise RemoteError(
-                CloseCode.BAD_PACKET, f"a packet could not be decoded: {_plain(error)}; its fields are scalars only"
-            ) from None
-        if not whole:
-            self._unpacker = _new_unpacker()
-            raise RemoteError(CloseCode.BAD_PACKET, f"a packet's header says {count} fields, its bytes say otherwise")
-        return fields
+def _read_long(payload: bytes, count: int) -> Sequence[object]:
+    unpacker = msgpack.Unpacker(max_array_len=0, max_map_len=0, max_ext_len=0, max_buffer_size=len(payload))
+    unpacker.feed(memoryview(payload)[1:])
+    elements = tuple(islice(unpacker, count))
+    if len(elements) != count or unpacker.tell() != len(payload) - 1:
+        raise ValueError(f"its header says {count} elements, its bytes say otherwise")
+    return elements
 
 
 def _plain(error: Exception) -> str:
     return str(error)[:80] or type(error).__name__
 
 
-_reader = _FlatReader()
-
-
 def decode(payload: bytes) -> Packet | Unknown:
-    """The packet in a frame's payload (at least one byte). Raises RemoteError with BAD_PACKET; never anything else.
+    """The packet in a frame's payload. Raises RemoteError with BAD_PACKET; never anything else.
 
     Fields behind the known ones are ignored if they are scalars.
     """
-    fields = _reader.read(payload)
-    number = fields[0]
+    elements = _read(payload)
+    number = elements[0]
+    if type(number) is int:
+        shape = _SHAPES.get(number)
+        if shape is not None and tuple(map(type, elements)) in shape.signatures:
+            for position in shape.integers:
+                value = elements[position]
+                if value is not None and not 0 <= value <= INTEGER_MAX:  # type: ignore[operator]
+                    break
+            else:
+                return tuple.__new__(shape.kind, elements[1:])
+    return _decode_unusual(elements)
+
+
+def _decode_unusual(elements: Sequence[object]) -> Packet | Unknown:
+    """The packet, where it has more fields than this version knows or an unknown type; what is wrong with it else."""
+    number = elements[0]
     if type(number) is not int or not 0 <= number <= INTEGER_MAX:
-        raise RemoteError(CloseCode.BAD_PACKET, "a packet's first field is its type, a small positive integer")
-    shape = _SHAPES.get(number)
-    if shape is None:
-        _check_scalars(fields)
-        third = fields[3] if len(fields) > 3 else None
-        return Unknown(number, third if type(third) is int else None)
-    kind = PACKETS[number]
-    if len(fields) <= len(shape):
-        raise RemoteError(
-            CloseCode.BAD_PACKET, f"a {name_of(kind)} packet has {len(shape)} fields, not {len(fields) - 1}"
-        )
-    for position, (value, accepted) in enumerate(zip(islice(fields, 1, None), shape, strict=False)):
-        found = type(value)
-        if found not in accepted or (found is int and not 0 <= value <= INTEGER_MAX):  # type: ignore[operator]
-            raise RemoteError(
-                CloseCode.BAD_PACKET,
-                f"field {kind._fields[position]!r} of a {name_of(kind)} packet must be {_wanted(accepted)}",
-            )
-    known = len(shape) + 1
-    if len(fields) > known:
-        _check_scalars(fields[known:])
-    return kind._make(fields[1:known])
-
-
-def _check_scalars(values: list[object]) -> None:
-    for value in values:
+        raise RemoteError(CloseCode.BAD_PACKET, "a packet's first element is its type, a small positive integer")
+    for value in elements:
         if type(value) not in _SCALARS:
             raise RemoteError(CloseCode.BAD_PACKET, f"a packet holds scalars only, not {type(value).__name__}")
+    shape = _SHAPES.get(number)
+    if shape is None:
+        return Unknown(number, _id_of(elements))
+    name = name_of(shape.kind)
+    if len(elements) <= len(shape.fields):
+        raise RemoteError(
+            CloseCode.BAD_PACKET, f"a {name} packet has {len(shape.fields)} fields, not {len(elements) - 1}"
+        )
+    for position, accepted in enumerate(shape.fields, 1):
+        if not _fits(elements[position], accepted):
+            field = shape.kind._fields[position - 1]
+            raise RemoteError(CloseCode.BAD_PACKET, f"field {field!r} of a {name} packet must be {_wanted(accepted)}")
+    return shape.kind._make(elements[1 : len(shape.fields) + 1])
+
+
+def _fits(value: object, accepted: frozenset[type]) -> bool:
+    return type(value) in accepted and (type(value) is not int or 0 <= value <= INTEGER_MAX)
+
+
+def _id_of(elements: Sequence[object]) -> int | None:
+    identifier = elements[3] if len(elements) > 3 else None
+    return identifier if type(identifier) is int and 0 <= identifier <= INTEGER_MAX else None
 
 
 def _wanted(accepted: frozenset[type]) -> str:
