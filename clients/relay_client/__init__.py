@@ -1,0 +1,58 @@
+"""Relay for Python programs: `Client` (blocking; threads or gevent), `aio.Client` (asyncio) and `Bot`.
+
+    with Client("relay://alice:secret@127.0.0.1:7450", device="laptop") as me:
+        me.send("bob", "hello")
+
+Importing this package starts nothing and patches nothing.
+"""
+
+from relay_client.bot import Bot
+from relay_client.client import Client, Message, Posted, Signal
+from relay_client.errors import (
+    BadAddress,
+    BadUrl,
+    BadValue,
+    BotFileError,
+    CallFailed,
+    CallTimedOut,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionEnded,
+    ConnectionLost,
+    LoginFailed,
+    MethodError,
+    NotConnected,
+    Refused,
+    RelayError,
+    Replaced,
+    TimedOut,
+)
+from relay_client.received import Call, Online, Stored
+
+__all__ = [
+    "BadAddress",
+    "BadUrl",
+    "BadValue",
+    "Bot",
+    "BotFileError",
+    "Call",
+    "CallFailed",
+    "CallTimedOut",
+    "Client",
+    "ClientClosed",
+    "ConnectFailed",
+    "ConnectionEnded",
+    "ConnectionLost",
+    "LoginFailed",
+    "Message",
+    "MethodError",
+    "NotConnected",
+    "Online",
+    "Posted",
+    "Refused",
+    "RelayError",
+    "Replaced",
+    "Signal",
+    "Stored",
+    "TimedOut",
+]

@@ -1,0 +1,119 @@
+# ruff: noqa: N818 - these names are read aloud in except clauses: `except LoginFailed`
+"""Everything that can go wrong, by type. Each text is a sentence for a person: what happened and what to do.
+
+`RelayError` catches all of it. Errors that a standard exception describes are that, too: a timeout is a TimeoutError.
+"""
+
+from relay.protocol.codes import CloseCode, ErrorCode
+
+
+class RelayError(Exception):
+    """Any error of this package."""
+
+
+class BadUrl(RelayError, ValueError):
+    """The URL is not one of a relay. The text shows the form and never the password."""
+
+
+class BadAddress(RelayError, ValueError):
+    """A name or an address is not one; the text names the rule it breaks."""
+
+
+class BadValue(RelayError, ValueError):
+    """A value cannot be sent: msgpack has no form for it, or it is too large. Or a received body is not what it says."""
+
+
+class ConnectFailed(RelayError, ConnectionError):
+    """The first connection was not made: nobody answers at the address, or the relay said to come later."""
+
+
+class ConnectionLost(RelayError, ConnectionError):
+    """The connection broke, and it is unknown whether the call ran. Messages are never failed by this: they are kept."""
+
+
+class NotConnected(RelayError, ConnectionError):
+    """There is no connection at this moment, and what was asked is not kept for later (signals)."""
+
+
+class ClientClosed(RelayError):
+    """This client was closed; make a new one."""
+
+
+class TimedOut(RelayError, TimeoutError):
+    """The time given was over. For a message: it stays under way, and may be stored later."""
+
+
+class ConnectionEnded(RelayError, ConnectionError):
+    """The relay ended the connection for good, or broke the protocol: trying again without a change cannot help.
+
+    `code` is a close code (relay.protocol.codes.CloseCode, or a number this version does not know).
+    """
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+class LoginFailed(ConnectionEnded):
+    """The relay does not accept the user and password, or could not prove that it knows the account."""
+
+
+class Replaced(ConnectionEnded):
+    """Another program logged in as the same device of the same user."""
+
+
+class Refused(RelayError):
+    """The relay refused a message. `code` as in relay.protocol.codes.ErrorCode; `retryable`: it may help to send later."""
+
+    def __init__(self, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same message may be accepted later."""
+        return 300 <= self.code < 400
+
+
+class CallFailed(RelayError):
+    """A call was answered with a fault. Codes from 1000 up are the application's own."""
+
+    def __init__(self, code: int, sentence: str, to: str = "", method: str = "") -> None:
+        super().__init__(f"{method} of {to}: {sentence}" if method else sentence)
+        self.code = code
+        self.sentence = sentence
+        self.to = to
+        self.method = method
+
+
+class CallTimedOut(CallFailed, TimedOut):
+    """No answer came in time. It is unknown whether the call ran."""
+
+
+class MethodError(RelayError):
+    """Raise it in a method to answer a call with a fault of your own: a sentence for the caller, a code from 1000 up."""
+
+    def __init__(self, sentence: str, code: int = 1000) -> None:
+        if code < 1000:
+            raise ValueError(f"codes of applications begin at 1000; {code} belongs to the relay")
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+class BotFileError(RelayError):
+    """A bot file cannot be used: it is missing, or holds no Bot, or several."""
+
+
+def ended(code: int, sentence: str) -> ConnectionEnded:
+    """The error for a close after which a client gives up."""
+    kinds = {CloseCode.LOGIN_FAILED: LoginFailed, CloseCode.REPLACED: Replaced}
+    return kinds.get(code, ConnectionEnded)(code, sentence)  # type: ignore[call-overload, no-any-return]
+
+
+def call_failed(code: int, sentence: str, to: str, method: str) -> CallFailed:
+    """The error for a FAULT."""
+    kind = CallTimedOut if code == ErrorCode.TIMED_OUT else CallFailed
+    return kind(code, sentence, to, method)
