@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from precis_i18n import get_profile
+from scramp import ScramException
+from scramp.utils import saslprep
 
 from relay.protocol.limits import NAME_MAX_BYTES
 
@@ -22,6 +24,10 @@ TEMPORARY = "~"
 # excluded by the PRECIS IdentifierClass (RFC 8264 section 4.2.3).
 _STRUCTURE = frozenset("/#@")
 _PLAIN = re.compile(r"[a-z0-9._~-]{1,64}")
+
+# What a person types may become shorter (wide letters become narrow ones), but not by more than this. PRECIS takes
+# 2 microseconds for each character, so what is longer is refused unseen.
+_TYPED_MAX_CHARS = 4 * NAME_MAX_BYTES
 
 
 class AddressError(ValueError):
@@ -41,6 +47,8 @@ def prepare_name(text: str) -> str:
     bad = _STRUCTURE.intersection(text)
     if bad:
         raise AddressError(f"a name must not contain {' or '.join(repr(c) for c in sorted(bad))}")
+    if len(text) > _TYPED_MAX_CHARS:
+        raise AddressError(f"a name has at most {NAME_MAX_BYTES} bytes; this one has {len(text)} characters")
     try:
         name: str = get_profile("UsernameCaseMapped").enforce(text)
     except UnicodeEncodeError as error:
@@ -49,11 +57,24 @@ def prepare_name(text: str) -> str:
         raise AddressError(f"a name has at most {NAME_MAX_BYTES} bytes; this one has {len(name.encode())}")
     if _STRUCTURE.intersection(name):
         raise AddressError(f"{text!r} is not a name: it becomes {name!r}")
+    _check_login_name(name)
     return name
+
+
+def _check_login_name(name: str) -> None:
+    """SCRAM carries the name through SASLprep (RFC 4013), which knows the characters of Unicode 3.2 only."""
+    try:
+        prepared = saslprep(name)
+    except ScramException as error:
+        raise AddressError(f"{name!r} could not log in: {error.args[0]}") from None
+    if prepared != name:
+        raise AddressError(f"{name!r} could not log in: it becomes {prepared!r}")
 
 
 def is_name(text: str) -> bool:
     """Whether `text` is a name in canonical form, as the wire requires it."""
+    if len(text) > NAME_MAX_BYTES:
+        return False
     try:
         return prepare_name(text) == text
     except AddressError:
