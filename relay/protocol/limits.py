@@ -17,6 +17,10 @@ FRAME_MAX = 1024 * 1024
 OVERHEAD_MAX = 1024
 BODY_MAX = FRAME_MAX - OVERHEAD_MAX
 
+# How deep the structure in a body may be nested. Python's own stack ends near 1,000, and so would a program that
+# prints what it was sent; nobody writes 64 levels by hand.
+BODY_DEPTH_MAX = 64
+
 # Highest number of fields the relay reads in one packet. Version 1 uses at most 9; the rest is room to grow.
 # Fifteen is what a one-byte msgpack array header can say.
 FIELDS_MAX = 15

@@ -4,11 +4,11 @@ The relay forwards bodies unread. Clients, and the relay for calls to itself, en
 types are IANA media types; any other travels as it is and arrives as bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgpack
 
-from relay.protocol.limits import BODY_MAX
+from relay.protocol.limits import BODY_DEPTH_MAX, BODY_MAX
 
 TEXT = "text/plain"
 BYTES = ""
@@ -27,15 +27,16 @@ def encode_body(value: Value | bytearray | memoryview) -> tuple[str, bytes]:
 
     Raises PayloadError for what msgpack cannot say, or for a body over BODY_MAX bytes.
     """
-    if isinstance(value, str):
-        content_type, body = TEXT, value.encode()
-    elif isinstance(value, bytes | bytearray | memoryview):
-        content_type, body = BYTES, bytes(value)
-    else:
-        try:
+    try:
+        if isinstance(value, str):
+            content_type, body = TEXT, value.encode()
+        elif isinstance(value, bytes | bytearray | memoryview):
+            content_type, body = BYTES, bytes(value)
+        else:
+            _check_depth(value)
             content_type, body = MSGPACK, msgpack.packb(value, use_bin_type=True)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise PayloadError(f"this value cannot be sent: {error}") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PayloadError(f"this value cannot be sent: {error}") from None
     if len(body) > BODY_MAX:
         raise PayloadError(f"a body holds at most {BODY_MAX} bytes; this one has {len(body)}")
     return content_type, body
@@ -44,8 +45,9 @@ def encode_body(value: Value | bytearray | memoryview) -> tuple[str, bytes]:
 def decode_body(content_type: str, body: bytes) -> Value:
     """The value in a body: str for text, the structure for msgpack, bytes for every other content type.
 
-    Raises PayloadError if the body is not what its content type says. A body claims at most as many elements as it
-    has bytes, so a small one cannot ask for much memory.
+    Raises PayloadError if the body is not what its content type says. A structure is skipped over once before it is
+    decoded: what only claims to be large is refused there. What is there costs at most about 80 bytes of memory per
+    byte of the body (empty lists). A msgpack timestamp becomes a float, seconds since 1970.
     """
     if content_type.startswith(TEXT):
         try:
@@ -55,10 +57,35 @@ def decode_body(content_type: str, body: bytes) -> Value:
     if content_type != MSGPACK:
         return body
     try:
-        value: Value = msgpack.unpackb(body, raw=False, strict_map_key=True, timestamp=0, ext_hook=_refuse_ext)
+        _check_complete(body)
+        value: Value = msgpack.unpackb(body, raw=False, strict_map_key=True, timestamp=1, ext_hook=_refuse_ext)
+        _check_depth(value)
     except Exception as error:  # msgpack's errors are no family: see its documentation
         raise PayloadError(f"the body is not msgpack: {str(error)[:80] or type(error).__name__}") from None
     return value
+
+
+def _check_complete(body: bytes) -> None:
+    """Raises unless everything that the body's headers announce is there: decoding allocates what they announce."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(body)))
+    unpacker.feed(body)
+    unpacker.skip()
+
+
+def _check_depth(value: object) -> None:
+    """Raises for a structure so deep that printing it, or turning it into JSON, would exhaust the stack."""
+    level = [value]
+    for _ in range(BODY_DEPTH_MAX + 1):
+        level = [child for container in level for child in _children(container)]
+        if not level:
+            return
+    raise PayloadError(f"it is nested more than {BODY_DEPTH_MAX} deep")
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _refuse_ext(code: int, data: bytes) -> Value:
