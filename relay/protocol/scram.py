@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scramp import ScramClient, ScramException, ScramMechanism
+from scramp.utils import saslprep
 
 from relay.protocol.codes import CloseCode
 from relay.protocol.errors import RemoteError
@@ -46,12 +47,12 @@ def make_credentials(password: str, iterations: int = ITERATIONS_DEFAULT) -> Cre
 
     Raises ValueError for a password that SASLprep refuses (control characters) or that is empty.
     """
-    if not password:
-        raise ValueError("a password must not be empty")
     try:
+        if not saslprep(password):
+            raise ValueError("a password must not be empty")
         salt, stored_key, server_key, count = _mechanism.make_auth_info(password, iteration_count=iterations)
     except ScramException as error:
-        raise ValueError(f"this password cannot be used: {error}") from None
+        raise ValueError(f"this password cannot be used: {error.args[0]}") from None
     return Credentials(salt, count, stored_key, server_key)
 
 
@@ -67,16 +68,17 @@ def fake_credentials(server_secret: bytes, user: str, iterations: int) -> Creden
 class ServerLogin:
     """The relay's side of one login. The methods are called in order: `first`, then `final`."""
 
-    __slots__ = ("_exchange", "_user")
+    __slots__ = ("_exchange",)
 
-    def __init__(self, user: str, credentials: Credentials) -> None:
+    def __init__(self, user: str, credentials: Credentials, nonce: str | None = None) -> None:
+        """`nonce`: the relay's part of it, random unless given (for worked examples)."""
+
         def look_up(name: str) -> tuple[bytes, bytes, bytes, int]:
             if name != user:
                 raise LoginRefusedError("the SCRAM user name is not the one in HELLO")
             return credentials.salt, credentials.stored_key, credentials.server_key, credentials.iterations
 
-        self._user = user
-        self._exchange = _mechanism.make_server(look_up)
+        self._exchange = _mechanism.make_server(look_up, s_nonce=nonce)
 
     def first(self, client_first: bytes) -> bytes:
         """The server-first message. Raises LoginRefusedError."""
@@ -101,15 +103,19 @@ class ClientLogin:
     `final` derives a key from the password, which takes milliseconds of CPU (6 ms at 16,384 iterations).
     """
 
-    def __init__(self, user: str, password: str) -> None:
-        self._exchange = ScramClient([MECHANISM], user, password, c_nonce=os.urandom(18).hex())
-        self._nonce: str = ""
+    def __init__(self, user: str, password: str, nonce: str | None = None) -> None:
+        """`nonce`: random unless given (for worked examples). Raises ValueError for a name or a password that
+        SASLprep refuses (RFC 4013).
+        """
+        self._nonce = os.urandom(18).hex() if nonce is None else nonce
+        try:
+            self._exchange = ScramClient([MECHANISM], user, password, c_nonce=self._nonce)
+        except ScramException as error:
+            raise ValueError(f"this name or password cannot be used to log in: {error.args[0]}") from None
 
     def first(self) -> bytes:
         """The client-first message."""
-        message = str(self._exchange.get_client_first())
-        self._nonce = message.rpartition("r=")[2]
-        return message.encode()
+        return str(self._exchange.get_client_first()).encode()
 
     def final(self, server_first: bytes) -> bytes:
         """The client-final message. Raises RemoteError if the relay's message is not acceptable."""
