@@ -23,6 +23,7 @@ from relay.protocol.packets import (
     Welcome,
     decode,
     encode,
+    name_of,
 )
 from relay.protocol.scram import MECHANISM, ClientLogin, Credentials, LoginRefusedError, ServerLogin
 from relay.protocol.states import FROM_CLIENT, FROM_RELAY, State, next_state
@@ -36,8 +37,8 @@ _STRANGERS = {
     b"OPTI": "HTTP",
     b"CONN": "HTTP",
     b"SSH-": "SSH",
-    b"\x16\x03\x01": "TLS",
-    b"\x16\x03\x03": "TLS",
+    b"PRI ": "HTTP",
+    b"\x16\x03": "TLS",
 }
 
 
@@ -114,6 +115,8 @@ class ServerConnection(_Connection):
 
     def challenge(self, user: str, credentials: Credentials, client_first: bytes) -> None:
         """Answer HELLO. Raises LoginRefusedError for a malformed SCRAM message."""
+        if self.state is not State.CHALLENGED:
+            raise LocalError(f"there is no HELLO to answer; the connection is: {self.state.value}")
         self._login = ServerLogin(user, credentials)
         self._out += encode(Challenge(self.version, self._login.first(client_first)))
 
@@ -182,9 +185,13 @@ class ClientConnection(_Connection):
         return None
 
     def send(self, packet: Packet) -> None:
-        """Queue a packet. Raises LocalError while the connection is not open, or if it does not fit into a frame."""
+        """Queue a packet. Raises LocalError while the connection is not open, for a packet that only the relay may
+        send, or if it does not fit into a frame. CLOSE is said with `close`.
+        """
         if self.state is not State.OPEN:
             raise LocalError(f"nothing can be sent while the connection is: {self.state.value}")
+        if FROM_CLIENT.get((State.OPEN, type(packet))) is not State.OPEN:
+            raise LocalError(f"a client does not send a {name_of(type(packet))} packet here")
         self._out += encode(packet)
 
     def _answer(self, challenge: Challenge) -> None:
