@@ -17,6 +17,10 @@ FRAME_MAX = 1024 * 1024
 OVERHEAD_MAX = 1024
 BODY_MAX = FRAME_MAX - OVERHEAD_MAX
 
+# A whole MESSAGE payload, fields behind the known ones included: what is stored must fit into a DELIVERY, whose own
+# fields take 156 bytes at most (two names of 64 bytes, two integers, three headers).
+MESSAGE_MAX = FRAME_MAX - 256
+
 # How deep the structure in a body may be nested. Python's own stack ends near 1,000, and so would a program that
 # prints what it was sent; nobody writes 64 levels by hand.
 BODY_DEPTH_MAX = 64
