@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from relay.transport.endpoint import EndpointError, parse_endpoint
+
 PREFIX = "RELAY_"
 
 # Environment variables of our own that are no settings of the server.
@@ -59,14 +61,6 @@ class Declaration:
         return PREFIX + self.name.upper()
 
 
-def split_tcp_address(text: str) -> tuple[str, int]:
-    """(host, port) of `host:port` or `[IPv6]:port`, port 0 to 65535. Raises ValueError with a sentence."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})", text)
-    if match is None or int(match[3]) > 65535:
-        raise ValueError(f"{text!r} is not an address: write host:port, [IPv6]:port or unix:PATH")
-    return match[1] or match[2], int(match[3])
-
-
 def _listen(value: object) -> tuple[str, ...]:
     """One address, several with commas between them, or a TOML array of them."""
     parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
@@ -83,13 +77,14 @@ def _listen(value: object) -> tuple[str, ...]:
 
 
 def _check_listen_address(text: str) -> None:
-    kind, _, path = text.partition(":")
-    if kind != "unix":
-        split_tcp_address(text)
-    elif not path or "\0" in path:
-        raise ValueError(f"{text!r} names no path: write unix:PATH")
-    elif len(path.encode()) > _UNIX_PATH_MAX_BYTES:
-        raise ValueError(f"the path of a Unix socket has at most {_UNIX_PATH_MAX_BYTES} bytes: {path}")
+    try:
+        path = parse_endpoint(text).path
+    except EndpointError as error:
+        raise ValueError(str(error)) from None
+    if path is not None and ("\0" in str(path) or len(str(path).encode()) > _UNIX_PATH_MAX_BYTES):
+        raise ValueError(
+            f"the path of a Unix socket has at most {_UNIX_PATH_MAX_BYTES} bytes, none of them zero: {path}"
+        )
 
 
 def _path(value: object) -> Path:

@@ -1,0 +1,65 @@
+# `make run` and `make test` do all the set-up: they make .venv once, and again after pyproject.toml changed.
+
+# The first Python that is new enough.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+
+USERS ?= 2000
+SECONDS ?= 60
+ARGS ?=
+
+.PHONY: help run test check format load bench clean
+
+help:
+	@echo "make run                        start the relay on 127.0.0.1:7450, data in ./data"
+	@echo "make test                       run the tests"
+	@echo "make check                      format, lint, types, structure (under half a minute)"
+	@echo "make format                     format the code"
+	@echo "make load USERS=2000 SECONDS=60 load test against a relay of its own"
+	@echo "make bench                      measure the relay"
+	@echo "make clean                      remove what make made; ./data stays"
+
+run: $(VENV)/installed
+	@echo "In a second terminal, make two users:  $(BIN)/relay user add alice; $(BIN)/relay user add bob"
+	@echo "Then  $(BIN)/relay listen --url relay://bob@127.0.0.1  and in a third  $(BIN)/relay send --url relay://alice@127.0.0.1 bob hello"
+	@exec $(BIN)/relay serve --listen 127.0.0.1:7450 --data ./data $(ARGS)
+
+test: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(VENV)/installed-dev
+	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: make format"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/test_structure.py
+
+format: $(VENV)/installed-dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+load: $(VENV)/installed-dev
+	@$(BIN)/python loadtest/run.py --users $(USERS) --seconds $(SECONDS) $(ARGS)
+
+bench: $(VENV)/installed-dev
+	@$(BIN)/python loadtest/bench.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist results
+	find relay clients loadtest tests -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp for each set of dependencies: newer than pyproject.toml means installed.
+$(VENV)/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed and was not found"; exit 1; }
+	@test -x $(BIN)/python -a -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "make: the venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	@echo "installing the development and load test tools ..."
+	@$(PIP) --editable '.[dev,load]'
+	@touch $@

@@ -1,0 +1,98 @@
+"""Commands that talk to a relay: their common options, and a logged-in client with its errors as sentences."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from relay.cli.outcome import CommandError, Exit, end_on_sigterm
+from relay.cli.profile import DEFAULT, chosen_url, complete_profile, read_profiles
+
+if TYPE_CHECKING:
+    from relay_client import Client
+
+# Long enough to log in nearby, short enough for somebody who pressed Tab.
+_COMPLETION_TIMEOUT_S = 1.0
+
+# How long a command that is told to end waits to hand over its acknowledgements.
+_LAST_WORDS_S = 2.0
+
+
+def connection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--url and --profile; the command gets the complete `url` to use, password included."""
+
+    @functools.wraps(command)
+    def run(url: str | None, profile: str | None, **rest: Any) -> None:
+        command(url=chosen_url(url, profile), **rest)
+
+    return url_options(run)
+
+
+def url_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--url and --profile, handed on as they are."""
+    add_profile = click.option(
+        "--profile", metavar="NAME", help="A profile of relay login.", shell_complete=complete_profile
+    )
+    return click.option(
+        "--url", metavar="URL", help="relay://NAME@HOST[:PORT]. Default: RELAY_URL, then your profile."
+    )(add_profile(command))
+
+
+@contextmanager
+def connected(url: str, device: str | None = None, timeout: float = 10) -> Iterator["Client"]:
+    """A client that is logged in, closed in the end. Errors of the SDK become CommandErrors with their exit codes."""
+    from relay_client import Client  # noqa: PLC0415 - brings sockets, threads and the protocol
+
+    end_on_sigterm()
+    with explained():
+        client = Client(url, device=device, timeout=timeout)
+        try:
+            yield client
+        except BaseException:
+            client.close(timeout=_LAST_WORDS_S)
+            raise
+        client.close()
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn an SDK error into a CommandError."""
+    from relay_client import RelayError  # noqa: PLC0415
+
+    try:
+        yield
+    except RelayError as error:
+        raise CommandError(str(error), exit_code(error)) from error
+
+
+def exit_code(error: Exception) -> Exit:
+    """The exit code for an error of the SDK."""
+    from relay_client import errors  # noqa: PLC0415
+
+    codes: list[tuple[tuple[type[Exception], ...], Exit]] = [
+        ((errors.LoginFailed,), Exit.LOGIN_FAILED),
+        ((errors.Replaced,), Exit.FAILED),
+        ((errors.TimedOut,), Exit.TIMED_OUT),
+        ((errors.BadUrl, errors.BadAddress, errors.BadValue), Exit.USAGE),
+        (
+            (errors.ConnectFailed, errors.ConnectionEnded, errors.ConnectionLost, errors.NotConnected),
+            Exit.NO_CONNECTION,
+        ),
+    ]
+    return next((code for kinds, code in codes if isinstance(error, kinds)), Exit.FAILED)
+
+
+def complete_user(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Users who are online, for the shell: asks the relay of the default profile, quietly."""
+    from relay_client import Client, RelayError  # noqa: PLC0415
+
+    try:
+        if DEFAULT not in read_profiles():
+            return []
+        with Client(chosen_url(None, None), timeout=_COMPLETION_TIMEOUT_S) as client:
+            return [CompletionItem(online.user) for online in client.who() if online.user.startswith(incomplete)]
+    except (CommandError, RelayError):
+        return []

@@ -1,0 +1,40 @@
+"""Where passwords come from: a hidden prompt or standard input, never an argument."""
+
+import sys
+
+import click
+
+from relay.cli.outcome import CommandError, Exit
+
+
+def new_password(name: str, from_stdin: bool) -> str:
+    """A password to set, asked for twice."""
+    if from_stdin:
+        return read_stdin()
+    _require_terminal()
+    return str(click.prompt(f"New password for {name}", hide_input=True, confirmation_prompt="Once more", err=True))
+
+
+def known_password(name: str, host: str, from_stdin: bool) -> str:
+    """The password of an account, asked for once."""
+    if from_stdin:
+        return read_stdin()
+    _require_terminal()
+    return str(click.prompt(f"Password of {name} at {host}", hide_input=True, err=True))
+
+
+def read_stdin() -> str:
+    """All of standard input, without its last line end."""
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise CommandError("the password on standard input is not UTF-8") from None
+    password = text.removesuffix("\n").removesuffix("\r")
+    if not password:
+        raise CommandError("there is no password on standard input")
+    return password
+
+
+def _require_terminal() -> None:
+    if not sys.stdin.isatty():
+        raise CommandError("there is no terminal to ask for a password on; use --password-stdin", Exit.USAGE)
