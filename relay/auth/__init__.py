@@ -1,0 +1,1 @@
+"""Who may log in: credentials, and the price of failed attempts."""

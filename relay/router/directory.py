@@ -1,0 +1,113 @@
+"""The directory of live sessions: by address, by user, and as routes for verbatim forwarding.
+
+A route is found once by the bytes of an address as they stand in a packet, and then kept by its users: it is the same
+object for as long as anybody listens there, and empty afterwards.
+"""
+
+from collections.abc import Iterable
+
+import msgpack
+
+from relay.protocol.codes import CloseCode
+from relay.router.subscriber import Outlet, Subscriber
+
+
+def address_bytes(address: str) -> bytes:
+    """An address as it stands in a packet: the msgpack string in its shortest form."""
+    encoded: bytes = msgpack.packb(address)
+    return encoded
+
+
+class TooManySessionsError(Exception):
+    """The user has as many sessions as one user may have."""
+
+
+class Route:
+    """The outlets behind one address, now."""
+
+    __slots__ = ("outlets",)
+
+    def __init__(self) -> None:
+        self.outlets: tuple[Outlet, ...] = ()
+
+
+class Directory:
+    """Who is connected. One session per address: a newer one takes the place of an older one."""
+
+    def __init__(self, sessions_per_user_max: int) -> None:
+        self._sessions_per_user_max = sessions_per_user_max
+        self._users: dict[str, dict[str, Subscriber]] = {}
+        self._sessions: dict[str, Subscriber] = {}
+        self._routes: dict[bytes, Route] = {}
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __repr__(self) -> str:
+        return f"<Directory: {len(self._sessions)} sessions of {len(self._users)} users>"
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """Make a session reachable. An older one with the same address is told and closed.
+
+        Raises TooManySessionsError; nothing has changed then.
+        """
+        devices = self._users.get(subscriber.user, {})
+        older = devices.get(subscriber.device)
+        if older is not None:
+            older.end(CloseCode.REPLACED, f"another program logged in as {subscriber.address}")
+            devices = self._users.get(subscriber.user, {})
+        elif len(devices) >= self._sessions_per_user_max:
+            raise TooManySessionsError
+        self._users.setdefault(subscriber.user, devices)[subscriber.device] = subscriber
+        self._sessions[subscriber.address] = subscriber
+        self._update_routes(subscriber)
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """Make a session unreachable. One that is not in the directory (any more) is ignored."""
+        if self._sessions.get(subscriber.address) is not subscriber:
+            return
+        del self._sessions[subscriber.address]
+        devices = self._users[subscriber.user]
+        del devices[subscriber.device]
+        if not devices:
+            del self._users[subscriber.user]
+        self._update_routes(subscriber)
+
+    def route(self, encoded: bytes) -> Route | None:
+        """The route to an address given as `address_bytes`; None if nobody is there."""
+        return self._routes.get(encoded)
+
+    def session(self, address: str) -> Subscriber | None:
+        """The live session with this address."""
+        return self._sessions.get(address)
+
+    def sessions_of(self, user: str) -> Iterable[Subscriber]:
+        """The live sessions of a user. Do not attach or detach while iterating."""
+        return self._users.get(user, {}).values()
+
+    def move_to_end(self, subscriber: Subscriber) -> None:
+        """Make a session the last of its user's, so that taking the first of several equals takes turns."""
+        devices = self._users[subscriber.user]
+        devices[subscriber.device] = devices.pop(subscriber.device)
+
+    def users(self) -> list[str]:
+        """The users with at least one live session, sorted."""
+        return sorted(self._users)
+
+    def everybody(self) -> list[Subscriber]:
+        """All live sessions; a copy."""
+        return list(self._sessions.values())
+
+    def _update_routes(self, subscriber: Subscriber) -> None:
+        here = self._sessions.get(subscriber.address)
+        self._set_route(subscriber.address, () if here is None else (here.outlet,))
+        self._set_route(subscriber.user, tuple(s.outlet for s in self.sessions_of(subscriber.user)))
+
+    def _set_route(self, address: str, outlets: tuple[Outlet, ...]) -> None:
+        encoded = address_bytes(address)
+        if outlets:
+            self._routes.setdefault(encoded, Route()).outlets = outlets
+            return
+        route = self._routes.pop(encoded, None)
+        if route is not None:
+            route.outlets = ()

@@ -1,0 +1,130 @@
+"""A feed carries conversations to one session: pushed while the session keeps up, pulled from the log while not.
+
+For every conversation it remembers the last offset it handed out. A live message is pushed if it is the next one and
+the session's queue has room; otherwise the conversation is *behind* and is read from the log, page by page as the
+queue drains, until it has caught up. Because both ways move the same number, there is no gap and no duplicate at the
+seam between them, and a session that reads slowly holds a place in the log instead of memory.
+"""
+
+from collections import deque
+
+from relay.protocol.packets import Delivery, encode
+from relay.router.log import Log
+from relay.router.subscriber import Subscriber
+from relay.store.base import Backlog, Entry, Reader, StoreError
+
+# One page of the log: large enough that reading costs little per message, and small enough to fit into an outbox
+# beside live traffic.
+PAGE_MESSAGES = 500
+PAGE_BYTES = 256 * 1024
+
+
+class Feed:
+    """Deliveries to one session. Created when the session asks to receive; `start` once its backlog is known."""
+
+    __slots__ = ("_behind", "_early", "_log", "_reading", "_sent", "_session", "_targets", "stopped")
+
+    def __init__(self, session: Subscriber, log: Log) -> None:
+        self._session = session
+        self._log = log
+        # Conversation -> last offset handed out. A conversation that is missing was complete when the feed started.
+        self._sent: dict[str, int] = {}
+        # Conversation behind -> the offset it has to reach before messages are pushed again.
+        self._targets: dict[str, int] = {}
+        self._behind: deque[str] = deque()
+        # Until the backlog is known: conversation -> first offset that was stored meanwhile.
+        self._early: dict[str, tuple[int, int]] | None = {}
+        self._reading = False
+        self.stopped = False
+
+    def __repr__(self) -> str:
+        return f"<Feed of {self._session.address}: {len(self._sent)} conversations, {len(self._targets)} behind>"
+
+    def start(self, backlogs: list[Backlog]) -> None:
+        """Begin with everything the device has not processed yet."""
+        early, self._early = self._early or {}, None
+        for conversation, delivered, head in backlogs:
+            self._sent[conversation] = delivered
+            self._fall_behind(conversation, head)
+        for conversation, (first, last) in early.items():
+            self._sent.setdefault(conversation, first - 1)
+            self._fall_behind(conversation, last)
+        self._read_on()
+
+    def offer(self, conversation: str, offset: int, frame: bytes) -> None:
+        """A message was stored; `frame` is its DELIVERY. Called once per message, in the order of offsets."""
+        if self._may_push(conversation, offset) and self._session.outlet.has_room(len(frame)):
+            self._sent[conversation] = offset
+            self._session.outlet.push(frame)
+        else:
+            self._skip_to_log(conversation, offset)
+
+    def pass_own(self, conversation: str, offset: int) -> None:
+        """A message of this very session was stored: its STORED takes the place of a DELIVERY."""
+        if self._may_push(conversation, offset):
+            self._sent[conversation] = offset
+        else:
+            self._skip_to_log(conversation, offset)
+
+    def handle_drained(self) -> None:
+        """The session's queue has room again."""
+        self._read_on()
+
+    def stop(self) -> None:
+        """The session ended; what is being read for it is thrown away."""
+        self.stopped = True
+
+    def _may_push(self, conversation: str, offset: int) -> bool:
+        return self._early is None and self._sent.get(conversation, offset - 1) == offset - 1
+
+    def _skip_to_log(self, conversation: str, offset: int) -> None:
+        if self._early is not None:
+            first, _ = self._early.get(conversation, (offset, offset))
+            self._early[conversation] = (first, offset)
+            return
+        if offset <= self._sent.get(conversation, offset - 1):
+            return
+        self._sent.setdefault(conversation, offset - 1)
+        self._fall_behind(conversation, offset)
+        self._read_on()
+
+    def _fall_behind(self, conversation: str, target: int) -> None:
+        if target <= self._sent[conversation]:
+            return
+        if conversation not in self._targets:
+            self._behind.append(conversation)
+        self._targets[conversation] = max(target, self._targets.get(conversation, 0))
+
+    def _read_on(self) -> None:
+        """Read the next page of the conversation that waits longest, unless one is on its way or the queue is full."""
+        if self._reading or self.stopped or not self._behind:
+            return
+        if not self._session.outlet.has_room(PAGE_BYTES):
+            self._session.outlet.call_when_drained()
+            return
+        conversation = self._behind.popleft()
+        after = self._sent[conversation]
+        self._reading = True
+
+        def read(reader: Reader) -> list[Entry]:
+            return reader.read(conversation, after, PAGE_MESSAGES, PAGE_BYTES)
+
+        def done(page: list[Entry] | StoreError) -> None:
+            self._reading = False
+            if not self.stopped:
+                self._take_page(conversation, page)
+                self._read_on()
+
+        self._log.read(read, done)
+
+    def _take_page(self, conversation: str, page: list[Entry] | StoreError) -> None:
+        if isinstance(page, StoreError):
+            raise page
+        if page:
+            frames = [encode(Delivery(conversation, *entry)) for entry in page]
+            self._session.outlet.push(b"".join(frames))
+            self._sent[conversation] = page[-1].offset
+        if page and self._sent[conversation] < self._targets[conversation]:
+            self._behind.append(conversation)
+        else:
+            del self._targets[conversation]

@@ -1,0 +1,269 @@
+"""The relay put together: the only place that names concrete classes and knows in which order they start and stop.
+
+`run` is the whole life of the process; `Relay` is one relay, of which a test may start several in one process.
+"""
+
+import logging
+import random
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+from gevent.event import Event
+
+import relay
+from relay.auth.authenticator import Authenticator
+from relay.auth.throttle import Throttle
+from relay.config import Settings
+from relay.hub import HubPost, wait_for
+from relay.protocol.codes import CloseCode
+from relay.router.calls import SLOT_S
+from relay.router.router import Router
+from relay.session.handshake import Handshake, Terms
+from relay.session.outbox import Turn
+from relay.session.registry import Registry
+from relay.session.session import Session, Surroundings
+from relay.store.base import Account, Append, Appended, Refusal, Store, StoreBrokenError, StoreError
+from relay.store.lock import DataLock
+from relay.store.sqlite import SqliteStore
+from relay.store.worker import StoreWorker
+from relay.transport.endpoint import EndpointError, parse_endpoint
+from relay.transport.listener import Listener, peer_host
+
+log = logging.getLogger("relay")
+
+T = TypeVar("T")
+
+AGENT = f"relay/{relay.__version__}"
+
+# Descriptors that are no connections: database, listeners, event loop, logs.
+_DESCRIPTORS_RESERVED = 64
+
+# Cursors are written, and changes of accounts looked for, this often. A cursor that is lost with the process only
+# means that a device is offered again what it knows.
+_HOUSEKEEPING_S = 0.25
+
+# Temporary devices are forgotten this long after they were last seen.
+_TEMPORARY_DEVICE_MS = 3600 * 1000
+_FORGET_S = 60.0
+
+# The store's thread and the event loop share one interpreter. Its default of 5 ms would make either wait that long
+# for the other; see docs/decisions.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class StartError(Exception):
+    """The relay cannot start; the text names the cause and the remedy."""
+
+
+class Relay:
+    """One relay. `start`, then `stop`; both yield, and are called once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.broken: StoreBrokenError | None = None
+        self.stopped = Event()
+        self._listeners: list[Listener] = []
+        self._chores: list[gevent.Greenlet] = []
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the relay listens, with real port numbers."""
+        return [str(listener.endpoint) for listener in self._listeners]
+
+    def start(self) -> None:
+        """Open the store and listen. Raises StartError; nothing is left open then."""
+        settings = self.settings
+        try:
+            self._lock = DataLock(settings.data)
+        except StoreError as error:
+            raise StartError(str(error)) from None
+        try:
+            self._start_store(SqliteStore(settings.data))
+        except StoreError as error:
+            self._lock.release()
+            raise StartError(str(error)) from None
+        self._compose()
+        try:
+            for text in settings.listen:
+                self._listeners.append(Listener(parse_endpoint(text), settings.unix_mode, self._handshake))
+        except EndpointError as error:
+            self._stop_store()
+            raise StartError(str(error)) from None
+        finally:
+            if len(self._listeners) < len(settings.listen):
+                self._stop_listening()
+        for listener in self._listeners:
+            listener.start()
+        self._chores = [
+            gevent.spawn(_every, 1.0, self.registry.tick),
+            gevent.spawn(_every, SLOT_S, self.router.expire),
+            gevent.spawn(_every, _HOUSEKEEPING_S, self._housekeep),
+            gevent.spawn(_every, _FORGET_S, self._forget_devices),
+        ]
+
+    def stop(self) -> None:
+        """Drain: accept nobody, store what is under way, tell every session to come back, and wait for them to go."""
+        settings = self.settings
+        self._stop_listening()
+        with gevent.Timeout(settings.drain_timeout_s, False):
+            for session in self.registry.sessions():
+                session.pause()
+            self._ask(lambda store: None)
+            spread_ms = int(settings.drain_spread_s * 1000)
+            self.registry.drain(lambda: random.randint(0, spread_ms))  # noqa: S311
+            while len(self.registry):
+                gevent.sleep(0.01)
+        self.registry.abort()
+        gevent.killall(self._chores)
+        self._stop_store()
+
+    def _compose(self) -> None:
+        settings = self.settings
+        self.router = Router(
+            self._worker,
+            AGENT,
+            clock_ms=_clock_ms,
+            monotonic_s=time.monotonic,
+            sessions_per_user_max=settings.sessions_per_user_max,
+            calls_in_flight_max=settings.calls_in_flight_max,
+        )
+        self.registry = Registry(
+            min(settings.connections_max, _descriptors() - _DESCRIPTORS_RESERVED),
+            settings.connections_per_address_max,
+            (settings.keepalive_interval_s, settings.keepalive_timeout_s),
+            settings.slow_reader_timeout_s,
+        )
+        secret = self._ask(lambda store: store.secret())
+        self._handshake = Handshake(
+            Terms(settings.handshake_timeout_s, int(settings.keepalive_interval_s * 1000), AGENT),
+            self.registry,
+            Authenticator(self._look_up, secret, settings.scram_iterations),
+            Throttle(settings.login_delay_max_s),
+            lambda user, device: self._ask(lambda store: store.last_message_id(user, device)),
+            Surroundings(
+                self.router, Turn(gevent.get_hub().loop.run_callback), settings.outbox_max_bytes, self._forget_session
+            ),
+        )
+
+    def _start_store(self, store: Store) -> None:
+        self._hub_post = HubPost()
+        self._worker = StoreWorker(
+            store,
+            self._hub_post.post,
+            self._handle_appended,
+            self._handle_broken,
+            clock_ms=_clock_ms,
+            queue_max=self.settings.store_queue_max,
+        )
+        self._worker.start()
+
+    def _stop_store(self) -> None:
+        wait_for(self._worker.stop)
+        self._hub_post.close()
+        self._lock.release()
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.stop()
+
+    def _forget_session(self, session: Session) -> None:
+        self.registry.discard(session)
+        self.registry.release(peer_host(session.peer))
+
+    def _handle_appended(self, batch: list[Append], results: list[Appended | Refusal]) -> None:
+        self.router.conversations.handle_appended(batch, results)
+
+    def _handle_broken(self, error: StoreBrokenError) -> None:
+        log.critical("stopping: %s", error)
+        self.broken = error
+        for session in self.registry.sessions():
+            session.end(CloseCode.STORE_FAILED, "the relay's disk failed; it stops without acknowledging more")
+        self.stopped.set()
+
+    def _ask(self, operation: Callable[[Store], T]) -> T:
+        """Run an operation on the store's thread; this greenlet waits. Raises StoreError."""
+        return _value(wait_for(lambda done: self._worker.write(operation, done)))
+
+    def _look_up(self, name: str) -> Account | None:
+        return _value(wait_for(lambda done: self._worker.read(lambda reader: reader.account(name), done)))
+
+    def _housekeep(self) -> None:
+        self.router.conversations.save_cursors(_complain)
+        self._worker.write(lambda store: store.account_changes(), self._handle_account_changes)
+
+    def _handle_account_changes(self, names: list[str] | StoreError) -> None:
+        if isinstance(names, StoreError):
+            _complain(names)
+            return
+        for name in names:
+            for session in list(self.router.directory.sessions_of(name)):
+                session.end(CloseCode.ACCOUNT_ENDED, "your account was disabled, removed or got a new password")
+
+    def _forget_devices(self) -> None:
+        self._worker.write(lambda store: store.forget_devices(_clock_ms() - _TEMPORARY_DEVICE_MS), _complain)
+
+
+def run(settings: Settings) -> int:
+    """Run a relay until a signal ends it; returns the process's exit code. Raises StartError."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    _raise_descriptor_limit()
+    server = Relay(settings)
+    server.start()
+    for address in server.addresses:
+        print(f"listening on {address}", flush=True)
+    signals = [gevent.signal_handler(number, server.stopped.set) for number in (signal.SIGTERM, signal.SIGINT)]
+    server.stopped.wait()
+    for watcher in signals:
+        watcher.cancel()
+    at_once = gevent.event.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, at_once.set)
+    draining = gevent.spawn(server.stop)
+    gevent.wait([draining, at_once], count=1)
+    if not draining.ready():
+        log.warning("second signal: ending at once")
+        server.registry.abort()
+        return 1
+    draining.get()
+    return 1 if server.broken else 0
+
+
+def _value(answer: T | StoreError) -> T:
+    if isinstance(answer, StoreError):
+        raise answer
+    return answer
+
+
+def _every(seconds: float, chore: Callable[[], None]) -> None:
+    while True:
+        gevent.sleep(seconds)
+        try:
+            chore()
+        except Exception:
+            log.exception("a recurring task failed; it will be tried again")
+
+
+def _complain(result: object) -> None:
+    if isinstance(result, StoreError):
+        log.error("%s", result)
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _descriptors() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _raise_descriptor_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,1 @@
+"""One connected device: its login, its established session, its outbox."""

@@ -1,0 +1,114 @@
+"""What a session does with each packet it has decoded: one function per packet type, none of which yields."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from relay.protocol.codes import ErrorCode
+from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES, METHOD_MAX_BYTES
+from relay.protocol.packets import (
+    NUMBERS,
+    Ack,
+    Call,
+    Close,
+    Fault,
+    Message,
+    Packet,
+    Ping,
+    Pong,
+    Result,
+    Signal,
+    encode,
+)
+from relay.router.directory import address_bytes
+
+if TYPE_CHECKING:
+    from relay.session.session import Session
+
+
+def handle_signal(session: "Session", signal: Signal, frame: bytes) -> None:
+    """Forward a signal that the fast path left: one with an id, or to somebody new, or to nobody."""
+    if not _acceptable(session, signal):
+        return
+    route = session.router.directory.route(address_bytes(signal.to))
+    if route is not None:
+        for outlet in route.outlets:
+            outlet.signal(frame, 1)
+    elif signal.id is not None:
+        sentence = f"{signal.to} is not connected; a signal reaches live sessions only"
+        session.refuse(NUMBERS[Signal], signal.id, ErrorCode.NO_SUCH_SESSION, sentence)
+
+
+def handle_message(session: "Session", message: Message, frame: bytes) -> None:
+    """Hand a message to the log."""
+    if _acceptable(session, message):
+        session.router.conversations.submit(session, message, frame[HEADER_BYTES:])
+
+
+def handle_ack(session: "Session", ack: Ack, frame: bytes) -> None:
+    """Note how far the device is."""
+    session.router.conversations.acknowledge(session, ack)
+
+
+def handle_call(session: "Session", call: Call, frame: bytes) -> None:
+    """Forward a call, or answer it."""
+    if _acceptable(session, call):
+        session.router.call(session, call, frame)
+
+
+def handle_answer(session: "Session", answer: Result | Fault, frame: bytes) -> None:
+    """Forward the answer to a call."""
+    if _acceptable(session, answer) and not session.router.calls.answer(session, answer, frame):
+        sentence = "no call waits for this answer: it was answered, its time ran out, or its caller left"
+        session.refuse(NUMBERS[type(answer)], answer.id, ErrorCode.TIMED_OUT, sentence)
+
+
+def handle_ping(session: "Session", ping: Ping, frame: bytes) -> None:
+    """Answer."""
+    session.outlet.push(encode(Pong(ping.token)))
+
+
+def handle_pong(session: "Session", pong: Pong, frame: bytes) -> None:
+    """Nothing more to do: receiving any byte has counted as a sign of life already."""
+
+
+def handle_close(session: "Session", close: Close, frame: bytes) -> None:
+    """The client leaves."""
+    session.handle_close()
+
+
+def _acceptable(session: "Session", packet: Signal | Message | Call | Result | Fault) -> bool:
+    """Whether the sender is who it says and the sizes are within the limits; otherwise the packet was refused."""
+    problem = _problem(session, packet)
+    if problem is not None:
+        session.refuse(NUMBERS[type(packet)], packet.id, *problem)
+    return problem is None
+
+
+def _problem(session: "Session", packet: Signal | Message | Call | Result | Fault) -> tuple[ErrorCode, str] | None:
+    if packet.sender != session.address:
+        return (
+            ErrorCode.FORGED_SENDER,
+            f"the packet says it is from {packet.sender[:130]!r}; you are {session.address!r}",
+        )
+    if isinstance(packet, Fault):
+        return None
+    if len(packet.content_type.encode()) > CONTENT_TYPE_MAX_BYTES:
+        return ErrorCode.TOO_LARGE, f"a content type has at most {CONTENT_TYPE_MAX_BYTES} bytes"
+    if len(packet.body) > BODY_MAX:
+        return ErrorCode.TOO_LARGE, f"a body has at most {BODY_MAX} bytes; send larger things in parts"
+    if isinstance(packet, Call) and len(packet.method.encode()) > METHOD_MAX_BYTES:
+        return ErrorCode.TOO_LARGE, f"a method's name has at most {METHOD_MAX_BYTES} bytes"
+    return None
+
+
+HANDLERS: dict[type[Packet], Callable[["Session", Any, bytes], None]] = {
+    Signal: handle_signal,
+    Message: handle_message,
+    Ack: handle_ack,
+    Call: handle_call,
+    Result: handle_answer,
+    Fault: handle_answer,
+    Ping: handle_ping,
+    Pong: handle_pong,
+    Close: handle_close,
+}

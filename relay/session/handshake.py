@@ -1,0 +1,225 @@
+"""From an accepted socket to an established session: plain blocking code in a greenlet, under one deadline.
+
+The deadline covers everything from the first byte to WELCOME, so that a client which sends one byte a second costs a
+greenlet for seconds and not for hours. A delay for a failed login comes after it.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import gevent
+
+from relay.auth.authenticator import Authenticator
+from relay.auth.throttle import Throttle
+from relay.protocol.addresses import is_name
+from relay.protocol.codes import CloseCode
+from relay.protocol.connection import ServerConnection
+from relay.protocol.errors import RemoteError
+from relay.protocol.limits import FRAME_MAX
+from relay.protocol.packets import Hello, Packet, Proof, Unknown, Welcome
+from relay.protocol.scram import MECHANISM, LoginRefusedError
+from relay.router.directory import TooManySessionsError
+from relay.session.registry import Registry, TooManyConnectionsError
+from relay.session.session import Identity, Session, Surroundings
+from relay.store.base import StoreError
+from relay.transport.connection import Connection
+from relay.transport.listener import peer_host
+
+log = logging.getLogger("relay.login")
+
+# How long, and for how many bytes, a refused connection is read on, so that our last packet is not lost in a reset.
+_LINGER_S = 1.0
+_LINGER_BYTES = 64 * 1024
+
+
+class Terms(NamedTuple):
+    """What the relay demands of, and tells, everyone who logs in."""
+
+    handshake_timeout_s: float
+    keepalive_ms: int
+    agent: str
+
+
+class _RefusedError(Exception):
+    """The connection ends here. `sentence` is for the peer, `reason` for the log; it is told `delay_s` later."""
+
+    def __init__(
+        self,
+        code: CloseCode,
+        sentence: str,
+        *,
+        reason: str = "",
+        retry_s: float | None = None,
+        delay_s: float = 0.0,
+    ) -> None:
+        super().__init__(reason or sentence)
+        self.code = code
+        self.sentence = sentence
+        self.retry_ms = None if retry_s is None else int(retry_s * 1000)
+        self.delay_s = delay_s
+
+
+class Handshake:
+    """Turns accepted sockets into sessions. Calling it runs one handshake to its end; it yields."""
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        terms: Terms,
+        registry: Registry,
+        authenticator: Authenticator,
+        throttle: Throttle,
+        last_message_id: Callable[[str, str], int],
+        surroundings: Surroundings,
+    ) -> None:
+        """`last_message_id(user, device)` may yield."""
+        self._terms = terms
+        self._registry = registry
+        self._authenticator = authenticator
+        self._throttle = throttle
+        self._last_message_id = last_message_id
+        self._surroundings = surroundings
+
+    def __call__(self, sock: socket.socket, peer: str) -> None:
+        """Own the socket: log the client in and hand it to a session, or tell it why not and close."""
+        host = peer_host(peer)
+        connection = ServerConnection()
+        try:
+            self._registry.admit(host)
+        except TooManyConnectionsError as error:
+            log.warning("refused %s: %s", peer, error)
+            connection.close(CloseCode.TOO_MANY_CONNECTIONS, str(error), retry_ms=5000)
+            _say_goodbye(sock, connection)
+            return
+        established = False
+        try:
+            established = self._establish(sock, peer, connection)
+        finally:
+            if not established:
+                self._registry.release(host)
+                _say_goodbye(sock, connection)
+
+    def _establish(self, sock: socket.socket, peer: str, connection: ServerConnection) -> bool:
+        """Whether the client is in. If not, the connection object holds what it is to be told."""
+        limit_s = self._terms.handshake_timeout_s
+        slow = _RefusedError(
+            CloseCode.HANDSHAKE_TIMEOUT, f"the login was not complete within {limit_s:g} s", retry_s=limit_s
+        )
+        try:
+            with gevent.Timeout(limit_s, slow):
+                return self._log_in(sock, peer, connection)
+        except _RefusedError as refused:
+            log.warning("refused %s: %s", peer, refused)
+            gevent.sleep(refused.delay_s)
+            connection.close(refused.code, refused.sentence, refused.retry_ms)
+        except RemoteError as error:
+            log.warning("refused %s: %s", peer, error.sentence)
+        except StoreError as error:
+            log.error("refused %s: %s", peer, error)
+            connection.close(CloseCode.STORE_FAILED, "the relay cannot read its accounts; come back later", 5000)
+        except OSError as error:
+            log.info("%s left during login: %s", peer, error.strerror or error)
+        return False
+
+    def _log_in(self, sock: socket.socket, peer: str, connection: ServerConnection) -> bool:
+        hello = _receive(sock, connection)
+        if not isinstance(hello, Hello):
+            log.info("%s left before it logged in", peer)
+            return False
+        _check(hello)
+        self._wait_for_turn(peer_host(peer))
+        try:
+            account = self._authenticator.challenge(connection, hello)
+            sock.sendall(connection.data_to_send())
+            proof = _receive(sock, connection)
+            if not isinstance(proof, Proof):
+                log.info("%s left during login", peer)
+                return False
+            data = self._authenticator.prove(connection, account, proof)
+        except LoginRefusedError as error:
+            raise _RefusedError(
+                CloseCode.LOGIN_FAILED,
+                "the user name or the password is wrong",
+                reason=f"login as {hello.user!r} failed: {error}",
+                delay_s=self._throttle.fail(peer_host(peer), hello.user, time.monotonic()),
+            ) from None
+        assert account is not None
+        self._begin(sock, peer, connection, Identity(account.name, hello.device, account.bot), data)
+        return True
+
+    def _wait_for_turn(self, host: str) -> None:
+        """While the answer to a failed attempt is held back, further attempts from that address wait as long."""
+        wait_s = self._throttle.wait_s(host, time.monotonic())
+        if wait_s > self._terms.handshake_timeout_s / 2:
+            sentence = "too many failed logins from your address; wait before the next attempt"
+            raise _RefusedError(CloseCode.TOO_MANY_ATTEMPTS, sentence, retry_s=wait_s)
+        if wait_s:
+            gevent.sleep(wait_s)
+
+    def _begin(
+        self, sock: socket.socket, peer: str, connection: ServerConnection, identity: Identity, data: bytes
+    ) -> None:
+        last_message_id = self._last_message_id(identity.user, identity.device)
+        session = Session(identity, Connection(sock, peer, gevent.get_hub().loop), self._surroundings)
+        connection.welcome(
+            Welcome(
+                version=connection.version,
+                session=session.address,
+                data=data,
+                keepalive_ms=self._terms.keepalive_ms,
+                time_ms=self._surroundings.router.clock_ms(),
+                last_message_id=last_message_id,
+                frame_max=FRAME_MAX,
+                ticket=None,
+                agent=self._terms.agent,
+            )
+        )
+        # WELCOME goes into the outbox before the session can be found: nothing overtakes it.
+        session.outlet.push(connection.data_to_send())
+        session.start()
+        self._registry.add(session)
+        try:
+            self._surroundings.router.directory.attach(session)
+        except TooManySessionsError:
+            session.end(CloseCode.TOO_MANY_SESSIONS, "this user has as many sessions as one user may have; close one")
+            return
+        log.info("%s logged in from %s", session.address, peer)
+        session.receive(connection.take_rest())
+
+
+def _receive(sock: socket.socket, connection: ServerConnection) -> Packet | Unknown | None:
+    """The next packet, or None when the client has left. Raises RemoteError, OSError."""
+    while (packet := connection.next_packet()) is None:
+        data = sock.recv(4096)
+        if not data:
+            return None
+        connection.receive_data(data)
+    return packet
+
+
+def _check(hello: Hello) -> None:
+    """Refuse what can be refused without knowing the user."""
+    if hello.mechanism != MECHANISM:
+        sentence = f"the login mechanism {hello.mechanism[:40]!r} is not supported; use {MECHANISM}"
+        raise _RefusedError(CloseCode.UNSUPPORTED_MECHANISM, sentence)
+    for what, name in (("user", hello.user), ("device", hello.device)):
+        if not is_name(name):
+            sentence = f"the {what} name is not in canonical form (1 to 64 bytes, lower case, no / # @ or spaces)"
+            raise _RefusedError(CloseCode.BAD_PACKET, sentence)
+
+
+def _say_goodbye(sock: socket.socket, connection: ServerConnection) -> None:
+    """Send what is left to say and close, without a reset that would take it away."""
+    try:
+        with gevent.Timeout(_LINGER_S, False):
+            sock.sendall(connection.data_to_send())
+            sock.shutdown(socket.SHUT_WR)
+            taken = 0
+            while taken < _LINGER_BYTES and (data := sock.recv(4096)):
+                taken += len(data)
+    except OSError:
+        pass
+    finally:
+        sock.close()

@@ -1,0 +1,247 @@
+"""An established session: cuts what arrives into packets, acts on them, and owns the session's end.
+
+It runs in event loop callbacks only: no method yields. From a byte received to a byte sent, the path of a signal is
+`receive` -> `forward` -> `Outbox.signal` -> `Outbox.flush`.
+"""
+
+import logging
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from relay.protocol.codes import CloseCode, ErrorCode
+from relay.protocol.connection import clip_sentence
+from relay.protocol.errors import RemoteError
+from relay.protocol.frames import check_length
+from relay.protocol.limits import FRAME_MAX, HEADER_BYTES
+from relay.protocol.packets import Close, Error, Ping, Unknown, decode, encode
+from relay.protocol.states import FROM_CLIENT, State, next_state
+from relay.router.feed import Feed
+from relay.router.router import Router
+from relay.session.handlers import HANDLERS
+from relay.session.outbox import Outbox, Turn
+from relay.session.signals import Run, learn_run, signal_prefix
+from relay.transport.connection import Connection
+
+log = logging.getLogger("relay.session")
+
+# A closing session may take this many seconds to read its last packets.
+CLOSING_S = 5
+
+
+class Phase(Enum):
+    """Where a session stands."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    GONE = "gone"
+
+
+class Identity(NamedTuple):
+    """Who is at the other end."""
+
+    user: str
+    device: str
+    bot: bool
+
+
+class Surroundings(NamedTuple):
+    """What all sessions of a relay share."""
+
+    router: Router
+    turn: Turn
+    outbox_max_bytes: int
+    on_gone: "Callable[[Session], None]"
+
+
+class Session:
+    """One live connection of a device (a `Subscriber` to the router). `on_gone` is called once, at its very end."""
+
+    __slots__ = (
+        "_connection",
+        "_on_gone",
+        "_partial",
+        "_prefix",
+        "_run",
+        "address",
+        "bot",
+        "closing_s",
+        "device",
+        "feed",
+        "methods",
+        "outlet",
+        "phase",
+        "pinged",
+        "quiet_s",
+        "router",
+        "serving",
+        "stalled_s",
+        "storing",
+        "user",
+    )
+
+    def __init__(
+        self,
+        identity: Identity,
+        connection: Connection,
+        surroundings: "Surroundings",
+    ) -> None:
+        self.user = identity.user
+        self.device = identity.device
+        self.bot = identity.bot
+        self.address = f"{identity.user}/{identity.device}"
+        self.router = surroundings.router
+        self.outlet = Outbox(
+            connection,
+            surroundings.turn,
+            surroundings.outbox_max_bytes,
+            self._handle_drained,
+            self._handle_overflow,
+        )
+        self.phase = Phase.OPEN
+        self.methods: frozenset[str] = frozenset()
+        self.serving = 0
+        self.storing = 0
+        self.feed: Feed | None = None
+        # Whole seconds, counted by the registry: since the last byte arrived, since the outbox last moved while it
+        # was not empty, since the session began to close.
+        self.quiet_s = 0
+        self.stalled_s = 0
+        self.closing_s = 0
+        self.pinged = False
+        self._connection = connection
+        self._on_gone = surroundings.on_gone
+        self._partial = b""
+        self._prefix = signal_prefix(self.address)
+        self._run: Run | None = None
+
+    def __repr__(self) -> str:
+        return f"<Session {self.address} from {self._connection.peer}, {self.phase.value}>"
+
+    @property
+    def peer(self) -> str:
+        """Where the client is: host and port, or the local user."""
+        return self._connection.peer
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._connection.start(self.receive, self._handle_writable, self._handle_lost)
+
+    def receive(self, data: bytes) -> None:
+        """Act on every whole frame in what arrived; keep the beginning of the next."""
+        self.quiet_s = 0
+        if self._partial:
+            data = self._partial + data
+        try:
+            done = self._take_frames(data)
+        except RemoteError as error:
+            log.warning("closing %s (%s): %s", self.address, self.peer, error.sentence)
+            self.end(error.code, error.sentence)
+            done = len(data)
+        self._partial = data[done:] if self.phase is Phase.OPEN else b""
+
+    def end(self, code: CloseCode, sentence: str, retry_ms: int | None = None) -> None:
+        """Leave the router now, tell the client why, and close once it has read that."""
+        if self.phase is not Phase.OPEN:
+            return
+        self.phase = Phase.CLOSING
+        self._run = None
+        self.router.leave(self)
+        self.outlet.push(encode(Close(code, clip_sentence(sentence), retry_ms)))
+        self.outlet.flush()
+        self._finish_when_flushed()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._connection.abort()
+
+    def pause(self) -> None:
+        """Read nothing until `resume`: the client feels the backpressure of its connection."""
+        self._connection.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self.phase is Phase.OPEN:
+            self._connection.resume()
+
+    def ping(self) -> None:
+        """Ask the client for a sign of life."""
+        self.pinged = True
+        self.outlet.push(encode(Ping(0)))
+
+    def refuse(self, number: int, packet_id: int | None, code: ErrorCode, sentence: str) -> None:
+        """Answer one packet with an error; the session stays open."""
+        self.outlet.push(encode(Error(number, packet_id, code, clip_sentence(sentence))))
+
+    def _take_frames(self, data: bytes) -> int:
+        """Act on the frames in `data`; returns how many of its bytes they took. Raises RemoteError."""
+        start, end = 0, len(data)
+        while end - start >= HEADER_BYTES and self.phase is Phase.OPEN:
+            run = self._run
+            if run is not None and start + run.size <= end and data.startswith(run.header, start) and run.route.outlets:
+                start = self._forward(run, data, start, end)
+                continue
+            size = int.from_bytes(data[start : start + HEADER_BYTES], "big")
+            check_length(size, FRAME_MAX)
+            stop = start + HEADER_BYTES + size
+            if stop > end:
+                break
+            if data.startswith(self._prefix, start + HEADER_BYTES):
+                self._run = learn_run(data, start, stop, self._prefix, self.router.directory)
+                if self._run is not None:
+                    continue
+            self._handle(data[start:stop])
+            start = stop
+        return start
+
+    def _forward(self, run: Run, data: bytes, start: int, end: int) -> int:
+        """Send on a run of signals with one header; returns where it ends."""
+        header, size = run.header, run.size
+        stop, count = start + size, 1
+        while stop + size <= end and data.startswith(header, stop):
+            stop += size
+            count += 1
+        frames = data[start:stop]
+        for outlet in run.route.outlets:
+            outlet.signal(frames, count)
+        return stop
+
+    def _handle(self, frame: bytes) -> None:
+        """Act on one frame by decoding it. Raises RemoteError."""
+        packet = decode(frame[HEADER_BYTES:])
+        next_state(FROM_CLIENT, State.OPEN, packet)
+        if isinstance(packet, Unknown):
+            sentence = f"this relay does not know packet type {packet.number}; it was ignored"
+            self.refuse(packet.number, packet.id, ErrorCode.UNKNOWN_PACKET, sentence)
+        else:
+            HANDLERS[type(packet)](self, packet, frame)
+
+    def handle_close(self) -> None:
+        """The client says goodbye: nothing more is owed to it."""
+        self.end(CloseCode.NORMAL, "goodbye")
+
+    def _handle_drained(self) -> None:
+        if self.feed is not None and self.phase is Phase.OPEN:
+            self.feed.handle_drained()
+
+    def _handle_overflow(self) -> None:
+        if self.phase is Phase.OPEN:
+            log.warning("closing %s (%s): it does not read its answers", self.address, self.peer)
+            self.end(CloseCode.SLOW_READER, "you do not read what you are sent", retry_ms=1000)
+
+    def _handle_writable(self) -> None:
+        self.outlet.flush()
+        self._finish_when_flushed()
+
+    def _finish_when_flushed(self) -> None:
+        if self.phase is Phase.CLOSING and self.outlet.size == 0:
+            self._connection.finish()
+
+    def _handle_lost(self, reason: str) -> None:
+        if self.phase is Phase.OPEN:
+            log.info("%s (%s) is gone: %s", self.address, self.peer, reason)
+            self.router.leave(self)
+        self.phase = Phase.GONE
+        self.outlet.clear()
+        self._partial = b""
+        self._on_gone(self)

@@ -1,0 +1,68 @@
+"""The fast path: signals that follow each other with the same header are forwarded as one slice, without decoding.
+
+A signal's bytes up to its body are fixed by sender, receiver, content type and size. So the first signal is read
+field by field once, and its header remembered together with its route; every following frame that begins with the
+same bytes is known to be well-formed and authorised, and where it goes. What does not fit the pattern (a numbered
+signal, an unknown receiver, an unusual encoding) takes the slow path, which decodes and explains.
+"""
+
+from typing import NamedTuple
+
+from relay.protocol.limits import HEADER_BYTES
+from relay.protocol.packets import NUMBERS, Signal
+from relay.router.directory import Directory, Route, address_bytes
+
+_NIL = 0xC0
+_FIELDS = 1 + len(Signal._fields)
+
+
+class Run(NamedTuple):
+    """Signals with this header, each `size` bytes in all, go along `route`."""
+
+    header: bytes
+    size: int
+    route: Route
+
+
+def signal_prefix(address: str) -> bytes:
+    """How every signal of a session begins behind its frame length: array header, type, and its own address."""
+    return bytes((0x90 | _FIELDS, NUMBERS[Signal])) + address_bytes(address)
+
+
+def learn_run(data: bytes, start: int, stop: int, prefix: bytes, directory: Directory) -> Run | None:
+    """The run that the frame in `data[start:stop]` begins, which starts with `prefix`; None for the slow path."""
+    to = start + HEADER_BYTES + len(prefix)
+    _, to_end = _string(data, to, stop)
+    if to_end >= stop or data[to_end] != _NIL:
+        return None
+    content, content_end = _string(data, to_end + 1, stop)
+    body = _body(data, content_end, stop)
+    # Beyond ASCII the content type's UTF-8 has to be checked: the slow path's business. The receiver's name needs no
+    # check, as only names that exist are found.
+    if body is None or not data[content:content_end].isascii():
+        return None
+    route = directory.route(data[to:to_end])
+    return None if route is None else Run(data[start:body], stop - start, route)
+
+
+def _string(data: bytes, start: int, stop: int) -> tuple[int, int]:
+    """Where the characters of the msgpack string at `start` begin and end; (stop, stop) if there is no short string."""
+    if start + 1 >= stop:
+        return stop, stop
+    first = data[start]
+    if 0xA0 <= first <= 0xBF:
+        begin, size = start + 1, first & 0x1F
+    elif first == 0xD9:
+        begin, size = start + 2, data[start + 1]
+    else:
+        return stop, stop
+    return begin, min(begin + size, stop)
+
+
+def _body(data: bytes, start: int, stop: int) -> int | None:
+    """Where the binary body that fills the rest of the frame begins; None if there is no such body."""
+    for marker, width in ((0xC4, 1), (0xC5, 2), (0xC6, 4)):
+        begin = start + 1 + width
+        if begin <= stop and data[start] == marker:
+            return begin if int.from_bytes(data[start + 1 : begin], "big") == stop - begin else None
+    return None
