@@ -20,7 +20,7 @@ import click
 from relay import config
 from relay.cli.display import escape_line, iso_time, put_json
 from relay.cli.outcome import CommandError, Exit, examples
-from relay.cli.password import new_password
+from relay.cli.password import check_source, new_password
 from relay.config import Settings
 
 if TYPE_CHECKING:
@@ -66,12 +66,16 @@ def user() -> None:
 def add(name: str, bot: bool, password_stdin: bool, settings: Settings) -> None:
     """Add an account. Makes the data directory if there is none."""
     canonical = _canonical(name)
+    if not bot:
+        check_source(password_stdin)
     _make_directory(settings.data)
     with _store(settings) as store:
         if store.account(canonical) is not None:
             raise CommandError(f"{canonical} exists already; `relay user password {canonical}` sets a new password")
-        password = secrets.token_urlsafe(32) if bot else new_password(canonical, password_stdin)
-        store.add_account(canonical, _credentials(password, settings), bot, int(time.time() * 1000))
+    password = secrets.token_urlsafe(32) if bot else new_password(canonical, password_stdin)
+    credentials = _credentials(password, settings)
+    with _store(settings) as store:
+        store.add_account(canonical, credentials, bot, int(time.time() * 1000))
     _report(f"added {'bot' if bot else 'user'} {canonical}")
     if bot:
         _print_secret(password)
@@ -86,8 +90,10 @@ def password(name: str, generate: bool, password_stdin: bool, settings: Settings
     """Set a new password. Sessions that are logged in end and have to log in again."""
     with _store(settings) as store:
         canonical = _existing(store, name)
-        secret = secrets.token_urlsafe(32) if generate else new_password(canonical, password_stdin)
-        store.set_credentials(canonical, _credentials(secret, settings))
+    secret = secrets.token_urlsafe(32) if generate else new_password(canonical, password_stdin)
+    credentials = _credentials(secret, settings)
+    with _store(settings) as store:
+        store.set_credentials(canonical, credentials)
     _report(f"the password of {canonical} is changed")
     if generate:
         _print_secret(secret)
@@ -123,8 +129,9 @@ def remove(name: str, yes: bool, settings: Settings) -> None:
     """Remove an account and end its sessions. Its conversations stay for the others in them."""
     with _store(settings) as store:
         canonical = _existing(store, name)
-        if not yes:
-            _confirm(f"Remove {canonical}, with all devices? This cannot be undone.")
+    if not yes:
+        _confirm(f"Remove {canonical}, with all devices? This cannot be undone.")
+    with _store(settings) as store:
         store.remove_account(canonical)
     _report(f"{canonical} is removed")
 

@@ -9,17 +9,17 @@ from relay.cli.outcome import CommandError, Exit
 
 def new_password(name: str, from_stdin: bool) -> str:
     """A password to set, asked for twice."""
+    check_source(from_stdin)
     if from_stdin:
         return read_stdin()
-    _require_terminal()
     return str(click.prompt(f"New password for {name}", hide_input=True, confirmation_prompt="Once more", err=True))
 
 
 def known_password(name: str, host: str, from_stdin: bool) -> str:
     """The password of an account, asked for once."""
+    check_source(from_stdin)
     if from_stdin:
         return read_stdin()
-    _require_terminal()
     return str(click.prompt(f"Password of {name} at {host}", hide_input=True, err=True))
 
 
@@ -35,6 +35,7 @@ def read_stdin() -> str:
     return password
 
 
-def _require_terminal() -> None:
-    if not sys.stdin.isatty():
+def check_source(from_stdin: bool) -> None:
+    """Raise CommandError unless there is somebody to ask, or standard input to read."""
+    if not from_stdin and not sys.stdin.isatty():
         raise CommandError("there is no terminal to ask for a password on; use --password-stdin", Exit.USAGE)
