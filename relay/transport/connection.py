@@ -6,8 +6,8 @@ a switch per wake-up; a loop watcher costs 1 KB and a call (measured in docs/ben
 No method yields. `on_data` and `on_lost` are called from the event loop and must not yield either.
 """
 
+import _socket  # its socket type stays the system's own; once patched, socket.socket waits in greenlets
 import socket
-from _socket import socket as NativeSocket  # the C type: once patched, socket.socket is gevent's and waits in greenlets
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -27,8 +27,8 @@ _WRITE = 2
 class Loop(Protocol):
     """The part of gevent's event loop that is used here."""
 
-    def io(self, fd: int, events: int) -> Any: ...  # noqa: ANN401
-    def timer(self, after: float) -> Any: ...  # noqa: ANN401
+    def io(self, fd: int, events: int) -> Any: ...
+    def timer(self, after: float) -> Any: ...
 
 
 class Connection:
@@ -39,7 +39,7 @@ class Connection:
     def __init__(self, sock: socket.socket, peer: str, loop: Loop) -> None:
         """Takes the descriptor out of `sock`, which must not be used any more."""
         self.peer = peer
-        self._sock = NativeSocket(sock.family, sock.type, sock.proto, sock.detach())
+        self._sock = _socket.socket(sock.family, sock.type, sock.proto, sock.detach())
         self._sock.setblocking(False)
         self._loop = loop
         self._reader: Any = None

@@ -36,7 +36,7 @@ class Listener(StreamServer):  # type: ignore[misc]
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         super().__init__(self._bound, handle=self._greet)
 
-    def do_read(self) -> Any:  # noqa: ANN401
+    def do_read(self) -> Any:
         """Accept one connection; None if there is none."""
         try:
             return super().do_read()
