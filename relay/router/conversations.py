@@ -1,6 +1,7 @@
 """Messages on their way: from the sender to the log, from the log to every receiving session, and cursors back."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from relay.protocol.addresses import conversation_for, conversation_members
 from relay.protocol.codes import ErrorCode
@@ -13,6 +14,15 @@ from relay.router.subscriber import Subscriber
 from relay.store.base import Append, Appended, Backlog, Cursor, Refusal, Store, StoreError
 
 MESSAGE = NUMBERS[Message]
+
+
+class _Item(NamedTuple):
+    """A stored message on its way out: both frames that speak of it."""
+
+    origin: Subscriber
+    offset: int
+    answer: bytes
+    delivery: bytes
 
 
 class Conversations:
@@ -43,19 +53,27 @@ class Conversations:
             origin.pause()
 
     def handle_appended(self, batch: Sequence[Append], results: Sequence[Appended | Refusal]) -> None:
-        """A group of messages is on the disk, or was refused: tell the senders, feed the receivers."""
+        """A group of messages is on the disk, or was refused: tell the senders, feed the receivers.
+
+        Called once per commit, so that a reader gets a run of messages of one conversation as one slice.
+        """
+        runs: dict[str, list[_Item]] = {}
         for item, result in zip(batch, results, strict=True):
             origin: Subscriber = item.origin  # type: ignore[assignment]
-            if isinstance(result, Appended):
-                stored = Stored(item.message_id, item.conversation, result.offset, result.time_ms)
-                origin.outlet.push(encode(stored))
-                if not result.repeated:
-                    self._deliver(origin, item, result)
-            else:
-                origin.outlet.push(encode(Error(MESSAGE, item.message_id, result.code, result.sentence)))
             origin.storing -= 1
             if origin.storing == MESSAGE_WINDOW // 2:
                 origin.resume()
+            if isinstance(result, Refusal):
+                origin.outlet.push(encode(Error(MESSAGE, item.message_id, result.code, result.sentence)))
+                continue
+            answer = encode(Stored(item.message_id, item.conversation, result.offset, result.time_ms))
+            if result.repeated:
+                origin.outlet.push(answer)
+            else:
+                delivery = encode(Delivery(item.conversation, result.offset, result.time_ms, item.packet))
+                runs.setdefault(item.conversation, []).append(_Item(origin, result.offset, answer, delivery))
+        for conversation, run in runs.items():
+            self._deliver(conversation, run)
 
     def receive(self, session: Subscriber, start: int | None, done: Callable[[StoreError | None], None]) -> None:
         """Begin to deliver to a session: what its device has not processed yet, then what comes."""
@@ -101,17 +119,22 @@ class Conversations:
         self._cursors.clear()
         self._log.write(lambda store: store.advance(cursors), done)
 
-    def _deliver(self, origin: Subscriber, item: Append, result: Appended) -> None:
-        frame = b""
-        for session in self._readers(item.conversation):
-            feed = session.feed
-            if feed is None:
-                continue
-            if session is origin:
-                feed.pass_own(item.conversation, result.offset)
-                continue
-            frame = frame or encode(Delivery(item.conversation, result.offset, result.time_ms, item.packet))
-            feed.offer(item.conversation, result.offset, frame)
+    def _deliver(self, conversation: str, run: list["_Item"]) -> None:
+        """Give a run of new messages to everybody: senders get STORED in the place of their own DELIVERY."""
+        first, last = run[0].offset, run[-1].offset
+        frames = b"".join([item.delivery for item in run])
+        senders = {item.origin for item in run}
+        for session in self._readers(conversation):
+            if session.feed is not None and session not in senders:
+                session.feed.offer(conversation, first, last, frames)
+        for session in senders:
+            for item in run:
+                if item.origin is session:
+                    session.outlet.push(item.answer)
+                    if session.feed is not None:
+                        session.feed.pass_own(conversation, item.offset)
+                elif session.feed is not None:
+                    session.feed.offer(conversation, item.offset, item.offset, item.delivery)
 
     def _readers(self, conversation: str) -> Iterable[Subscriber]:
         first, second = conversation_members(conversation) or ("", "")

@@ -8,6 +8,7 @@ seam between them, and a session that reads slowly holds a place in the log inst
 
 from collections import deque
 
+from relay.protocol.codes import CloseCode
 from relay.protocol.packets import Delivery, encode
 from relay.router.log import Log
 from relay.router.subscriber import Subscriber
@@ -51,20 +52,20 @@ class Feed:
             self._fall_behind(conversation, last)
         self._read_on()
 
-    def offer(self, conversation: str, offset: int, frame: bytes) -> None:
-        """A message was stored; `frame` is its DELIVERY. Called once per message, in the order of offsets."""
-        if self._may_push(conversation, offset) and self._session.outlet.has_room(len(frame)):
-            self._sent[conversation] = offset
-            self._session.outlet.push(frame)
+    def offer(self, conversation: str, first: int, last: int, frames: bytes) -> None:
+        """Messages `first` to `last` were stored; `frames` are their DELIVERYs. Called in the order of offsets."""
+        if self._may_push(conversation, first) and self._session.outlet.has_room(len(frames)):
+            self._sent[conversation] = last
+            self._session.outlet.push(frames)
         else:
-            self._skip_to_log(conversation, offset)
+            self._skip_to_log(conversation, first, last)
 
     def pass_own(self, conversation: str, offset: int) -> None:
         """A message of this very session was stored: its STORED takes the place of a DELIVERY."""
         if self._may_push(conversation, offset):
             self._sent[conversation] = offset
         else:
-            self._skip_to_log(conversation, offset)
+            self._skip_to_log(conversation, offset, offset)
 
     def handle_drained(self) -> None:
         """The session's queue has room again."""
@@ -74,19 +75,18 @@ class Feed:
         """The session ended; what is being read for it is thrown away."""
         self.stopped = True
 
-    def _may_push(self, conversation: str, offset: int) -> bool:
-        return self._early is None and self._sent.get(conversation, offset - 1) == offset - 1
+    def _may_push(self, conversation: str, first: int) -> bool:
+        return self._early is None and self._sent.get(conversation, first - 1) == first - 1
 
-    def _skip_to_log(self, conversation: str, offset: int) -> None:
+    def _skip_to_log(self, conversation: str, first: int, last: int) -> None:
         if self._early is not None:
-            first, _ = self._early.get(conversation, (offset, offset))
-            self._early[conversation] = (first, offset)
+            earliest, _ = self._early.get(conversation, (first, last))
+            self._early[conversation] = (earliest, last)
             return
-        if offset <= self._sent.get(conversation, offset - 1):
-            return
-        self._sent.setdefault(conversation, offset - 1)
-        self._fall_behind(conversation, offset)
-        self._read_on()
+        self._sent.setdefault(conversation, first - 1)
+        if last > self._sent[conversation]:
+            self._fall_behind(conversation, last)
+            self._read_on()
 
     def _fall_behind(self, conversation: str, target: int) -> None:
         if target <= self._sent[conversation]:
@@ -119,7 +119,8 @@ class Feed:
 
     def _take_page(self, conversation: str, page: list[Entry] | StoreError) -> None:
         if isinstance(page, StoreError):
-            raise page
+            self._session.end(CloseCode.STORE_FAILED, f"the log could not be read: {page}", retry_ms=5000)
+            return
         if page:
             frames = [encode(Delivery(conversation, *entry)) for entry in page]
             self._session.outlet.push(b"".join(frames))
