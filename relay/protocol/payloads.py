@@ -22,6 +22,9 @@ class PayloadError(ValueError):
     """A value cannot be sent, or a received body is not what its content type says."""
 
 
+_CONTAINERS = (dict, list, tuple)
+
+
 def encode_body(value: Value | bytearray | memoryview) -> tuple[str, bytes]:
     """(content type, body) for a value: str as text, bytes as they are, anything else as msgpack.
 
@@ -75,8 +78,8 @@ def _check_complete(body: bytes) -> None:
 def _check_depth(value: object) -> None:
     """Raises for a structure so deep that printing it, or turning it into JSON, would exhaust the stack."""
     level = [value]
-    for _ in range(BODY_DEPTH_MAX + 1):
-        level = [child for container in level for child in _children(container)]
+    for _ in range(BODY_DEPTH_MAX):
+        level = [child for container in level for child in _children(container) if isinstance(child, _CONTAINERS)]
         if not level:
             return
     raise PayloadError(f"it is nested more than {BODY_DEPTH_MAX} deep")
@@ -85,7 +88,7 @@ def _check_depth(value: object) -> None:
 def _children(value: object) -> Iterable[object]:
     if isinstance(value, dict):
         return value.values()
-    return value if isinstance(value, list | tuple) else ()
+    return value if isinstance(value, _CONTAINERS) else ()
 
 
 def _refuse_ext(code: int, data: bytes) -> Value:
