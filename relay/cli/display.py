@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from relay_client import Message
+    from relay_client.received import ReceivedMessage
 
 # C0 but tab and line feed, DEL, C1; bidirectional overrides and isolates, which reorder what stands around them;
 # line and paragraph separators; lone surrogates.
@@ -54,7 +54,7 @@ def paint(name: str, wanted: bool) -> str:
     return f"\x1b[{_PALETTE[zlib.crc32(name.encode()) % len(_PALETTE)]}m{name}\x1b[0m"
 
 
-def message_line(message: "Message", colours: bool) -> str:
+def message_line(message: "ReceivedMessage", colours: bool) -> str:
     """`HH:MM sender: text`, local time. Further lines of the text are indented, so that they cannot pass for
     messages of somebody else.
     """
@@ -62,7 +62,7 @@ def message_line(message: "Message", colours: bool) -> str:
     sender = escape_line(str(message.sender))
     room = f" {escape_line(message.to)}" if message.to.startswith("#") else ""
     indent = "\n" + " " * (len(clock) + len(room) + len(sender) + 3)
-    return f"{clock}{room} {paint(sender, colours)}: {escape(plain(message.value)).replace(chr(10), indent)}"
+    return f"{clock}{room} {paint(sender, colours)}: {escape(message.text).replace(chr(10), indent)}"
 
 
 def plain(value: object) -> str:

@@ -15,12 +15,10 @@ def new_password(name: str, from_stdin: bool) -> str:
     return str(click.prompt(f"New password for {name}", hide_input=True, confirmation_prompt="Once more", err=True))
 
 
-def known_password(name: str, host: str, from_stdin: bool) -> str:
+def known_password(name: str, place: str) -> str:
     """The password of an account, asked for once."""
-    check_source(from_stdin)
-    if from_stdin:
-        return read_stdin()
-    return str(click.prompt(f"Password of {name} at {host}", hide_input=True, err=True))
+    check_source(from_stdin=False)
+    return str(click.prompt(f"Password of {name} at {place}", hide_input=True, err=True))
 
 
 def read_stdin() -> str:

@@ -12,7 +12,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import click
 from click.shell_completion import CompletionItem
@@ -25,8 +25,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class UrlParts(NamedTuple):
-    """What the command line must know of a URL; the SDK checks the rest. `password` is None if there is none."""
+    """What the command line must know of a URL, still percent-encoded. `password` is None if there is none."""
 
+    scheme: str
     user: str
     password: str | None
     place: str
@@ -75,22 +76,21 @@ def _toml_string(text: str) -> str:
 
 
 def split_url(url: str) -> UrlParts:
-    """Raises CommandError for what is no URL of a relay with a user in it."""
-    parts = urlsplit(url)
-    login, _, host = parts.netloc.rpartition("@")
+    """Takes a URL apart as relay_client.url does. Raises CommandError for what is no URL of a relay's user."""
+    scheme, _, rest = url.partition("://")
+    login, _, place = rest.rpartition("@")
     user, colon, password = login.partition(":")
-    if parts.scheme not in ("relay", "relay+unix"):
+    if scheme.lower() not in ("relay", "relay+unix"):
         raise CommandError("a relay's URL looks like relay://alice@example.org:7450", Exit.USAGE)
     if not user:
-        raise CommandError(f"the URL names no user: {parts.scheme}://alice@{host}{parts.path}", Exit.USAGE)
-    return UrlParts(unquote(user), unquote(password) if colon else None, f"{parts.scheme}://{host}{parts.path}")
+        raise CommandError(f"the URL names no user: {scheme}://alice@{place}", Exit.USAGE)
+    return UrlParts(scheme, user, password if colon else None, place)
 
 
 def with_password(url: str, password: str) -> str:
     """The URL with this password in it."""
-    parts = split_url(url)
-    scheme, _, rest = parts.place.partition("://")
-    return f"{scheme}://{quote(parts.user, safe='')}:{quote(password, safe='')}@{rest}"
+    scheme, user, _, place = split_url(url)
+    return f"{scheme}://{user}:{quote(password, safe='')}@{place}"
 
 
 def complete_url(url: str, from_stdin: bool = False) -> str:
@@ -100,7 +100,7 @@ def complete_url(url: str, from_stdin: bool = False) -> str:
         return with_password(url, read_stdin())
     if parts.password is not None:
         return url
-    return with_password(url, known_password(parts.user, parts.place, from_stdin=False))
+    return with_password(url, known_password(unquote(parts.user), parts.place))
 
 
 def chosen_url(url: str | None, profile: str | None) -> str:
@@ -160,7 +160,7 @@ def login(url: str, password_stdin: bool, profile: str) -> None:
     with connected(complete):
         write_profiles(read_profiles() | {profile: complete})
     parts = split_url(url)
-    click.echo(f"logged in as {parts.user} at {parts.place}; kept in {profile_path()}", err=True)
+    click.echo(f"logged in as {unquote(parts.user)} at {parts.place}; kept in {profile_path()}", err=True)
 
 
 @click.command(epilog=examples("relay logout", "relay logout --profile work"))

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay_client.client import Message
+from relay_client.received import ReceivedMessage
 
 from relay.cli.display import escape, escape_line, iso_time, json_text, message_line, paint
+from relay.protocol import packets
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07 \x9b31m \r\x08 \x7f \u202egnp.exe \u2028 \u2066"
 
@@ -50,17 +51,9 @@ def test_json_leaves_other_languages_readable() -> None:
     assert json_text("多谢\x1b") == '"多谢\\u001b"'
 
 
-def message(text: str, to: str = "bob") -> Message:
-    message = Message.__new__(Message)
-    for name, value in {
-        "sender_session": "alice/phone",
-        "to": to,
-        "content_type": "text/plain",
-        "body": text.encode(),
-        "time_ms": 1_700_000_000_000,
-    }.items():
-        setattr(message, name, value)
-    return message
+def message(text: str, to: str = "bob") -> ReceivedMessage:
+    packet = packets.Message("alice/phone", to, 1, "text/plain", text.encode())
+    return ReceivedMessage("alice@bob", 1, 1_700_000_000_000, packet)
 
 
 def test_a_line_break_cannot_pass_for_a_message_of_somebody_else() -> None:

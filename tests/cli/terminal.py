@@ -1,0 +1,63 @@
+"""A command on a pseudo-terminal: what it shows, and answers typed to its questions."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cli.process import COMMAND, DEADLINE_S, environment
+
+# Makes standard input the controlling terminal, so that Ctrl-C and /dev/tty work, and becomes the command.
+_ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+class Terminal:
+    """A command whose standard streams are one terminal. Everything it showed is in `shown`."""
+
+    def __init__(self, *words: str, home: Path, env: Mapping[str, str] | None = None) -> None:
+        self._fd, slave = pty.openpty()
+        self.shown = ""
+        self.process = subprocess.Popen(
+            (sys.executable, "-c", _ON_TERMINAL, *COMMAND, *words),
+            env=environment(home, {"TERM": "xterm", **(env or {})}),
+            cwd=home,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+
+    def wait_for(self, text: str) -> None:
+        """Read until the text has been shown, from here on."""
+        start = len(self.shown)
+        deadline = time.monotonic() + DEADLINE_S
+        while text not in self.shown[start:]:
+            assert self._read(deadline), f"{text!r} was not shown; shown: {self.shown!r}"
+
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def finish(self) -> int:
+        """Read to the end; the exit code."""
+        deadline = time.monotonic() + DEADLINE_S
+        while self._read(deadline):
+            pass
+        os.close(self._fd)
+        return self.process.wait(timeout=DEADLINE_S)
+
+    def _read(self, deadline: float) -> bool:
+        """Read once. False at the end of the output; fails at the deadline."""
+        ready, _, _ = select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            self.process.kill()
+            raise AssertionError(f"nothing more was shown; shown: {self.shown!r}")
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:  # Linux reports EIO when the last process left the terminal
+            return False
+        self.shown += data.decode(errors="replace")
+        return bool(data)
