@@ -20,7 +20,7 @@ class BadAddress(RelayError, ValueError):
 
 
 class BadValue(RelayError, ValueError):
-    """A value cannot be sent: msgpack has no form for it, or it is too large. Or a received body is not what it says."""
+    """A value cannot be sent (msgpack has no form for it, it is too large), or a received body is not what it says."""
 
 
 class ConnectFailed(RelayError, ConnectionError):
@@ -28,7 +28,7 @@ class ConnectFailed(RelayError, ConnectionError):
 
 
 class ConnectionLost(RelayError, ConnectionError):
-    """The connection broke, and it is unknown whether the call ran. Messages are never failed by this: they are kept."""
+    """The connection broke, and it is unknown whether the call ran. Messages never fail for this: they are kept."""
 
 
 class NotConnected(RelayError, ConnectionError):
@@ -64,7 +64,7 @@ class Replaced(ConnectionEnded):
 
 
 class Refused(RelayError):
-    """The relay refused a message. `code` as in relay.protocol.codes.ErrorCode; `retryable`: it may help to send later."""
+    """The relay refused a message. `code` as in relay.protocol.codes.ErrorCode."""
 
     def __init__(self, code: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -93,7 +93,7 @@ class CallTimedOut(CallFailed, TimedOut):
 
 
 class MethodError(RelayError):
-    """Raise it in a method to answer a call with a fault of your own: a sentence for the caller, a code from 1000 up."""
+    """Raise it in a method to answer the call with a fault: a sentence for the caller, a code from 1000 up."""
 
     def __init__(self, sentence: str, code: int = 1000) -> None:
         if code < 1000:

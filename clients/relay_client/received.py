@@ -5,8 +5,9 @@ The shells add `reply` and `ack` (client.py, aio.py).
 
 import json
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from relay.protocol import packets
 from relay.protocol.addresses import user_of
 from relay.protocol.payloads import MSGPACK, PayloadError, Value, decode_body
 from relay_client.errors import BadValue
@@ -29,6 +30,15 @@ class Online(NamedTuple):
     bot: bool
 
 
+def online_from(value: Any) -> list[Online]:
+    """The relay's answer to `presence.list`. Raises BadValue if it is something else."""
+    try:
+        users = value["users"]
+        return [Online(user["user"], tuple(user["sessions"]), bool(user.get("bot"))) for user in users]
+    except (KeyError, TypeError, AttributeError):
+        raise BadValue("the relay's answer to presence.list has another form than this version knows") from None
+
+
 def utc_time(time_ms: int) -> datetime:
     """The aware datetime of a relay's time in milliseconds."""
     return datetime.fromtimestamp(time_ms / 1000, UTC)
@@ -37,23 +47,40 @@ def utc_time(time_ms: int) -> datetime:
 class Received:
     """What messages, signals and calls have in common: a sender, a destination and a body."""
 
-    __slots__ = ("body", "content_type", "sender_session", "to")
+    __slots__ = ("_packet",)
 
-    def __init__(self, sender_session: str, to: str, content_type: str, body: bytes) -> None:
-        self.sender_session = sender_session
-        self.to = to
-        self.content_type = content_type
-        self.body = body
+    def __init__(self, packet: packets.Message | packets.Signal | packets.Call) -> None:
+        self._packet = packet
+
+    @property
+    def sender_session(self) -> str:
+        """The session it came from: `alice/phone`."""
+        return self._packet.sender
 
     @property
     def sender(self) -> str:
         """The user who sent it: `alice`."""
-        return user_of(self.sender_session)
+        return user_of(self._packet.sender)
 
     @property
     def sender_device(self) -> str:
         """The device it was sent from: `phone`."""
-        return self.sender_session.partition("/")[2]
+        return self._packet.sender.partition("/")[2]
+
+    @property
+    def to(self) -> str:
+        """Where it was sent to: a user, a room, or (not a message) one session."""
+        return self._packet.to
+
+    @property
+    def content_type(self) -> str:
+        """What the body is: `text/plain`, `application/msgpack`, empty for plain bytes, or the sender's own."""
+        return self._packet.content_type
+
+    @property
+    def body(self) -> bytes:
+        """The body as it was sent."""
+        return self._packet.body
 
     @property
     def value(self) -> Value:
@@ -69,7 +96,7 @@ class Received:
         if self.content_type == MSGPACK:
             try:
                 return json.dumps(self.value, ensure_ascii=False, default=repr)
-            except (BadValue, ValueError):
+            except (BadValue, ValueError, RecursionError):
                 return repr(self.body)
         return self.body.decode("utf-8", "replace")
 
@@ -84,26 +111,21 @@ class ReceivedSignal(Received):
 
 
 class ReceivedMessage(Received):
-    """A message: where it stands in its conversation, its id (per sending device), and when the relay stored it (UTC)."""
+    """A message, with its place in its conversation, and `time_ms`, when the relay stored it."""
 
-    __slots__ = ("conversation", "id", "offset", "time_ms")
+    __slots__ = ("conversation", "offset", "time_ms")
+    _packet: packets.Message
 
-    def __init__(  # noqa: PLR0913 - one argument per field of the packets it is made from
-        self,
-        conversation: str,
-        offset: int,
-        time_ms: int,
-        message_id: int,
-        sender_session: str,
-        to: str,
-        content_type: str,
-        body: bytes,
-    ) -> None:
-        super().__init__(sender_session, to, content_type, body)
+    def __init__(self, conversation: str, offset: int, time_ms: int, packet: packets.Message) -> None:
+        super().__init__(packet)
         self.conversation = conversation
         self.offset = offset
         self.time_ms = time_ms
-        self.id = message_id
+
+    @property
+    def id(self) -> int:
+        """The number that the sending device gave it."""
+        return self._packet.id
 
     @property
     def time(self) -> datetime:
@@ -120,26 +142,28 @@ class ReceivedMessage(Received):
 
 
 class Call(Received):
-    """A call from somebody, as a method sees it. `deadline_at` is an instant of time.monotonic()."""
+    """A call from somebody, as a method sees it.
 
-    __slots__ = ("deadline_at", "epoch", "id", "method")
+    `deadline_at`: until then (time.monotonic()) the caller waits. `epoch`: on which of our connections it came.
+    """
 
-    def __init__(  # noqa: PLR0913 - one argument per field of the packet it is made from
-        self,
-        sender_session: str,
-        to: str,
-        call_id: int,
-        method: str,
-        deadline_at: float,
-        content_type: str,
-        body: bytes,
-        epoch: int,
-    ) -> None:
-        super().__init__(sender_session, to, content_type, body)
-        self.id = call_id
-        self.method = method
+    __slots__ = ("deadline_at", "epoch")
+    _packet: packets.Call
+
+    def __init__(self, packet: packets.Call, deadline_at: float, epoch: int) -> None:
+        super().__init__(packet)
         self.deadline_at = deadline_at
         self.epoch = epoch
+
+    @property
+    def id(self) -> int:
+        """The number that the calling session gave it."""
+        return self._packet.id
+
+    @property
+    def method(self) -> str:
+        """What is called."""
+        return self._packet.method
 
     def __repr__(self) -> str:
         return f"<Call of {self.method} from {self.sender_session}>"

@@ -1,0 +1,68 @@
+"""From the program's addresses, values and arguments to those of packets, and back, with this package's errors."""
+
+from collections.abc import Mapping, Sequence
+
+from relay.protocol.addresses import Address, AddressError, parse_address
+from relay.protocol.limits import METHOD_MAX_BYTES
+from relay.protocol.payloads import BYTES, MSGPACK, PayloadError, Value, decode_body, encode_body
+from relay_client.errors import BadAddress, BadValue
+
+
+def checked_address(text: str) -> Address:
+    """The address, with its names prepared. Raises BadAddress."""
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise BadAddress(f"{text!r} is not an address: {error}") from None
+
+
+def message_address(text: str) -> str:
+    """The address of somebody who can get messages. Raises BadAddress."""
+    address = checked_address(text)
+    if address.device is not None:
+        raise BadAddress(
+            f"a message goes to a user or a room, not to one session: send it to {address.user!r}, or send a signal"
+        )
+    return str(address)
+
+
+def encode_value(value: Value) -> tuple[str, bytes]:
+    """(content type, body). Raises BadValue."""
+    try:
+        return encode_body(value)
+    except PayloadError as error:
+        raise BadValue(str(error)) from None
+
+
+def checked_method(method: str) -> str:
+    """The method's name. Raises BadValue if it is none."""
+    if not 0 < len(method.encode()) <= METHOD_MAX_BYTES:
+        raise BadValue(f"the name of a method has 1 to {METHOD_MAX_BYTES} bytes; {method!r} has {len(method.encode())}")
+    return method
+
+
+def encode_arguments(args: Sequence[Value], kwargs: Mapping[str, Value]) -> tuple[str, bytes]:
+    """(content type, body) of a CALL: an array for positional arguments, a map for named ones, nothing for none.
+
+    Raises BadValue, also when there are both: a call has one kind.
+    """
+    if args and kwargs:
+        raise BadValue("the arguments of a call are all positional or all named, not both")
+    if not args and not kwargs:
+        return BYTES, b""
+    return encode_value(list(args) if args else dict(kwargs))
+
+
+def decode_arguments(content_type: str, body: bytes) -> tuple[list[Value], dict[str, Value]]:
+    """(args, kwargs) of a CALL. Raises BadValue with a sentence for the caller."""
+    if not body:
+        return [], {}
+    try:
+        arguments = decode_body(content_type, body) if content_type == MSGPACK else None
+    except PayloadError as error:
+        raise BadValue(str(error)) from None
+    if isinstance(arguments, list):
+        return arguments, {}
+    if isinstance(arguments, dict):
+        return [], arguments
+    raise BadValue(f"the arguments of a call are an array or a map of content type {MSGPACK}")

@@ -1,0 +1,38 @@
+"""When to connect again. The relay's advice goes first; without it, pauses that grow, each with its own random part."""
+
+from collections.abc import Callable
+
+from relay.protocol.codes import Retry
+
+# The first pause is at most half a second: most cuts are short. Doubling reaches the longest at the seventh attempt.
+FIRST_S = 0.5
+LONGEST_S = 30.0
+_DOUBLINGS_MAX = 10
+
+# A connection that lasted this long was a good one: the next pause is the first again.
+STABLE_S = 10.0
+
+
+class Backoff:
+    """Counts failed attempts. `jitter` returns a random number from 0 to 1."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self._attempts = 0
+
+    def next_delay(self, retry: Retry, retry_ms: int | None, lasted_s: float) -> float:
+        """Seconds to wait after a connection that was open for `lasted_s` (0: never was).
+
+        `retry_ms`, the relay's advice, is kept to exactly: the relay spreads its clients by it.
+        """
+        if lasted_s >= STABLE_S:
+            self._attempts = 0
+        attempt, self._attempts = self._attempts, self._attempts + 1
+        if retry_ms is not None:
+            return retry_ms / 1000
+        if retry is Retry.NOW and attempt == 0:
+            return 0.0
+        ceiling = min(LONGEST_S, FIRST_S * 2.0 ** min(attempt, _DOUBLINGS_MAX))
+        # Half of it fixed and half random, so that clients cut off together do not come back together. The first
+        # pause is all random: after a restart of the relay it is what spreads them.
+        return ceiling * (self._jitter() if attempt == 0 else 0.5 + 0.5 * self._jitter())
