@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from relay.protocol.codes import ErrorCode
-from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES, METHOD_MAX_BYTES
+from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES, MESSAGE_MAX, METHOD_MAX_BYTES
 from relay.protocol.packets import (
     NUMBERS,
     Ack,
@@ -39,8 +39,11 @@ def handle_signal(session: "Session", signal: Signal, frame: bytes) -> None:
 
 
 def handle_message(session: "Session", message: Message, frame: bytes) -> None:
-    """Hand a message to the log."""
-    if _acceptable(session, message):
+    """Hand a message to the log, if its delivery will fit into a frame."""
+    if len(frame) - HEADER_BYTES > MESSAGE_MAX:
+        sentence = f"a message has at most {MESSAGE_MAX} bytes in all; send larger things in parts"
+        session.refuse(NUMBERS[Message], message.id, ErrorCode.TOO_LARGE, sentence)
+    elif _acceptable(session, message):
         session.router.conversations.submit(session, message, frame[HEADER_BYTES:])
 
 

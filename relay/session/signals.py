@@ -8,7 +8,7 @@ signal, an unknown receiver, an unusual encoding) takes the slow path, which dec
 
 from typing import NamedTuple
 
-from relay.protocol.limits import HEADER_BYTES
+from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES
 from relay.protocol.packets import NUMBERS, Signal
 from relay.router.directory import Directory, Route, address_bytes
 
@@ -40,6 +40,8 @@ def learn_run(data: bytes, start: int, stop: int, prefix: bytes, directory: Dire
     # Beyond ASCII the content type's UTF-8 has to be checked: the slow path's business. The receiver's name needs no
     # check, as only names that exist are found.
     if body is None or not data[content:content_end].isascii():
+        return None
+    if content_end - content > CONTENT_TYPE_MAX_BYTES or stop - body > BODY_MAX:
         return None
     route = directory.route(data[to:to_end])
     return None if route is None else Run(data[start:body], stop - start, route)
