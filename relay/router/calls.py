@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from relay.protocol.addresses import RELAY
 from relay.protocol.codes import ErrorCode
+from relay.protocol.connection import clip_sentence
 from relay.protocol.limits import CALL_TIMEOUT_MAX_MS
 from relay.protocol.packets import Call, Fault, Result, encode
 from relay.router.directory import Directory
@@ -34,7 +35,9 @@ class CallTable:
         self._directory = directory
         self._in_flight_max = in_flight_max
         self._pending: dict[Key, _Pending] = {}
-        self._of_session: dict[str, set[Key]] = {}
+        # The calls a session made, and those it answers: by its address.
+        self._made: dict[str, set[Key]] = {}
+        self._served: dict[str, set[Key]] = {}
         self._slots: dict[int, set[Key]] = {}
         self._expired_slot = 0
 
@@ -50,13 +53,13 @@ class CallTable:
             return
         code, sentence = self._obstacle(key, call, callee, len(frame))
         if code is not None:
-            caller.outlet.push(encode(Fault(RELAY, call.sender, call.id, code, sentence)))
+            caller.outlet.push(encode(_fault(key, code, sentence)))
             return
         slot = max(int((now_s + call.timeout_ms / 1000) / SLOT_S), self._expired_slot + 1)
         self._pending[key] = _Pending(caller, callee, slot)
         self._slots.setdefault(slot, set()).add(key)
-        self._of_session.setdefault(caller.address, set()).add(key)
-        self._of_session.setdefault(callee.address, set()).add(key)
+        self._made.setdefault(caller.address, set()).add(key)
+        self._served.setdefault(callee.address, set()).add(key)
         callee.serving += 1
         callee.outlet.push(frame)
 
@@ -72,14 +75,11 @@ class CallTable:
 
     def leave(self, session: Subscriber) -> None:
         """A session ended: its callers are told, answers to its own calls will be refused."""
-        for key in self._of_session.pop(session.address, set()).copy():
-            pending = self._pending.get(key)
-            if pending is None:
-                continue
-            self._forget(key, pending)
-            if pending.callee is session and pending.caller is not session:
-                sentence = f"{session.address} left before it answered; whether it did the work is unknown"
-                self._refuse(key, pending, ErrorCode.SESSION_GONE, sentence)
+        for key in self._made.pop(session.address, set()):
+            self._forget(key, self._pending[key])
+        for key in self._served.pop(session.address, set()):
+            sentence = "{callee} left before it answered; whether it did the work is unknown"
+            self._refuse(key, ErrorCode.SESSION_GONE, sentence)
 
     def expire(self, now_s: float) -> None:
         """Answer the calls whose time is up. To be called every SLOT_S while there are any."""
@@ -87,28 +87,28 @@ class CallTable:
         due = [slot for slot in self._slots if slot <= current]
         self._expired_slot = current
         for slot in sorted(due):
-            for key in list(self._slots[slot]):
-                pending = self._pending[key]
-                self._forget(key, pending)
-                self._refuse(
-                    key, pending, ErrorCode.TIMED_OUT, f"{pending.callee.address} did not answer within the call's time"
-                )
+            for key in self._slots.pop(slot, set()):
+                self._refuse(key, ErrorCode.TIMED_OUT, "{callee} did not answer within the call's time")
 
-    def _refuse(self, key: Key, pending: _Pending, code: ErrorCode, sentence: str) -> None:
-        pending.caller.outlet.push(encode(Fault(RELAY, pending.caller.address, key[1], code, sentence)))
+    def _refuse(self, key: Key, code: ErrorCode, sentence: str) -> None:
+        """End a call with a fault. Telling a caller may end the caller, and with it other calls: one may be gone."""
+        pending = self._pending.get(key)
+        if pending is not None:
+            self._forget(key, pending)
+            pending.caller.outlet.push(encode(_fault(key, code, sentence.format(callee=pending.callee.address))))
 
     def _forget(self, key: Key, pending: _Pending) -> None:
         del self._pending[key]
         pending.callee.serving -= 1
         _drop(self._slots, pending.slot, key)
-        _drop(self._of_session, pending.callee.address, key)
-        _drop(self._of_session, pending.caller.address, key)
+        _drop(self._served, pending.callee.address, key)
+        _drop(self._made, pending.caller.address, key)
 
     def _choose(self, call: Call) -> Subscriber | Fault:
         """The session a call goes to: the named one, or the least busy one of the user that serves the method."""
 
         def no(code: ErrorCode, sentence: str) -> Fault:
-            return Fault(RELAY, call.sender, call.id, code, sentence)
+            return _fault((call.sender, call.id), code, sentence)
 
         if "/" in call.to:
             session = self._directory.session(call.to)
@@ -137,11 +137,15 @@ class CallTable:
             )
         if not 0 < call.timeout_ms <= CALL_TIMEOUT_MAX_MS:
             return ErrorCode.BAD_ARGUMENTS, f"a call's timeout is 1 to {CALL_TIMEOUT_MAX_MS} ms, not {call.timeout_ms}"
-        if len(self._of_session.get(key[0], ())) >= self._in_flight_max:
+        if len(self._made.get(key[0], ())) >= self._in_flight_max:
             return ErrorCode.RATE_LIMITED, f"{self._in_flight_max} calls are in flight; wait for answers first"
         if not callee.outlet.has_room(size):
             return ErrorCode.QUEUE_FULL, f"{callee.address} does not keep up with what it is sent; try again later"
         return None, ""
+
+
+def _fault(key: Key, code: ErrorCode, sentence: str) -> Fault:
+    return Fault(RELAY, *key, code, clip_sentence(sentence))
 
 
 def _drop(table: dict[_Place, set[Key]], place: _Place, key: Key) -> None:
