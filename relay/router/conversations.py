@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from relay.protocol.addresses import conversation_for, conversation_members
+from relay.protocol.addresses import conversation_for, conversation_members, is_name
 from relay.protocol.codes import ErrorCode
-from relay.protocol.limits import MESSAGE_WINDOW
+from relay.protocol.connection import clip_sentence
+from relay.protocol.limits import MESSAGE_WINDOW, NAME_MAX_BYTES
 from relay.protocol.packets import NUMBERS, Ack, Delivery, Error, Message, Stored, encode
 from relay.router.directory import Directory
 from relay.router.feed import Feed
@@ -14,6 +15,9 @@ from relay.router.subscriber import Subscriber
 from relay.store.base import Append, Appended, Backlog, Cursor, Refusal, Store, StoreError
 
 MESSAGE = NUMBERS[Message]
+
+# The name of a direct conversation: two names and what stands between them.
+_CONVERSATION_MAX = 2 * NAME_MAX_BYTES + 1
 
 
 class _Item(NamedTuple):
@@ -32,7 +36,10 @@ class Conversations:
         self._directory = directory
         self._log = log
         self._clock_ms = clock_ms
+        # Cursors that are not on the disk yet, and who waits for them; at most one write of them is under way.
         self._cursors: dict[tuple[str, str, str], Cursor] = {}
+        self._waiting: list[Callable[[StoreError | None], None]] = []
+        self._saving = False
 
     def submit(self, origin: Subscriber, message: Message, payload: bytes) -> None:
         """Store a message; `payload` is the packet as the sender wrote it.
@@ -41,12 +48,12 @@ class Conversations:
         """
         problem = _obstacle(message)
         if problem is not None:
-            origin.outlet.push(encode(Error(MESSAGE, message.id, *problem)))
+            origin.outlet.push(_refusal(message.id, *problem))
             return
         conversation = conversation_for(origin.user, message.to)
         if not self._log.append(Append(conversation, origin.user, origin.device, message.id, payload, origin)):
             sentence = "too many messages are waiting for the relay's disk; send it again later"
-            origin.outlet.push(encode(Error(MESSAGE, message.id, ErrorCode.QUEUE_FULL, sentence)))
+            origin.outlet.push(_refusal(message.id, ErrorCode.QUEUE_FULL, sentence))
             return
         origin.storing += 1
         if origin.storing == MESSAGE_WINDOW:
@@ -64,7 +71,7 @@ class Conversations:
             if origin.storing == MESSAGE_WINDOW // 2:
                 origin.resume()
             if isinstance(result, Refusal):
-                origin.outlet.push(encode(Error(MESSAGE, item.message_id, result.code, result.sentence)))
+                origin.outlet.push(_refusal(item.message_id, *result))
                 continue
             answer = encode(Stored(item.message_id, item.conversation, result.offset, result.time_ms))
             if result.repeated:
@@ -89,35 +96,60 @@ class Conversations:
 
         def opened(backlogs: list[Backlog] | StoreError) -> None:
             if isinstance(backlogs, StoreError):
-                done(backlogs)
+                failed(backlogs)
                 return
             done(None)
             if not feed.stopped:
                 feed.start(backlogs)
 
+        def failed(problem: StoreError) -> None:
+            feed.stop()
+            session.feed = None
+            done(problem)
+
         # Cursors that are still on their way would make the device start too early.
-        self.save_cursors(lambda problem: done(problem) if problem else self._log.write(open_device, opened))
+        self.save_cursors(lambda problem: failed(problem) if problem else self._log.write(open_device, opened))
 
     def acknowledge(self, session: Subscriber, ack: Ack) -> None:
         """Note how far a device is; written with the next `save_cursors`. Foreign conversations are ignored."""
-        if session.user not in (conversation_members(ack.conversation) or ()):
+        if len(ack.conversation) > _CONVERSATION_MAX:
             return
-        key = (session.user, session.device, ack.conversation)
-        earlier = self._cursors.get(key)
-        delivered, read = ack.delivered, ack.read
-        if earlier is not None:
-            delivered = max(delivered, earlier.delivered)
-            read = max((r for r in (read, earlier.read) if r is not None), default=None)
-        self._cursors[key] = Cursor(*key, delivered, read)
+        if session.user in (conversation_members(ack.conversation) or ()):
+            self._note(Cursor(session.user, session.device, *ack))
 
     def save_cursors(self, done: Callable[[StoreError | None], None]) -> None:
-        """Make all noted cursors durable."""
-        if not self._cursors:
-            done(None)
+        """Make all noted cursors durable. Those that could not be written stay noted."""
+        self._waiting.append(done)
+        if not self._saving:
+            self._save()
+
+    def _save(self) -> None:
+        """Write what is noted, for all who wait; whoever comes meanwhile waits for the next write."""
+        waiting, self._waiting = self._waiting, []
+        cursors, self._cursors = list(self._cursors.values()), {}
+        if not cursors:
+            for done in waiting:
+                done(None)
             return
-        cursors = list(self._cursors.values())
-        self._cursors.clear()
-        self._log.write(lambda store: store.advance(cursors), done)
+
+        def saved(problem: StoreError | None) -> None:
+            self._saving = False
+            if problem is not None:
+                for cursor in cursors:
+                    self._note(cursor)
+            for done in waiting:
+                done(problem)
+            if self._waiting and not self._saving:
+                self._save()
+
+        self._saving = True
+        self._log.write(lambda store: store.advance(cursors), saved)
+
+    def _note(self, cursor: Cursor) -> None:
+        key = (cursor.user, cursor.device, cursor.conversation)
+        earlier = self._cursors.get(key, cursor)
+        read = max((r for r in (cursor.read, earlier.read) if r is not None), default=None)
+        self._cursors[key] = Cursor(*key, max(cursor.delivered, earlier.delivered), read)
 
     def _deliver(self, conversation: str, run: list["_Item"]) -> None:
         """Give a run of new messages to everybody: senders get STORED in the place of their own DELIVERY."""
@@ -143,11 +175,17 @@ class Conversations:
             yield from self._directory.sessions_of(second)
 
 
+def _refusal(message_id: int, code: ErrorCode, sentence: str) -> bytes:
+    return encode(Error(MESSAGE, message_id, code, clip_sentence(sentence)))
+
+
 def _obstacle(message: Message) -> tuple[ErrorCode, str] | None:
     if message.to.startswith("#"):
         return ErrorCode.NO_SUCH_ROOM, f"there is no room {message.to}, or you are not in it"
     if "/" in message.to:
         return ErrorCode.BAD_ADDRESS, "a message goes to a user or a room; send a signal to reach a single session"
+    if not is_name(message.to):
+        return ErrorCode.BAD_ADDRESS, f"{message.to[:NAME_MAX_BYTES]!r} is not the name of a user in canonical form"
     if not message.id:
         return ErrorCode.BAD_ARGUMENTS, "a message's id is 1 or higher"
     return None
