@@ -76,7 +76,9 @@ class Feed:
         self.stopped = True
 
     def _may_push(self, conversation: str, first: int) -> bool:
-        return self._early is None and self._sent.get(conversation, first - 1) == first - 1
+        if self._early is not None or conversation in self._targets:
+            return False
+        return self._sent.get(conversation, first - 1) == first - 1
 
     def _skip_to_log(self, conversation: str, first: int, last: int) -> None:
         if self._early is not None:
