@@ -45,8 +45,11 @@ class LoginRefusedError(Exception):
 def make_credentials(password: str, iterations: int = ITERATIONS_DEFAULT) -> Credentials:
     """Derive credentials from a password. Takes milliseconds of CPU: never call it on the event loop.
 
-    Raises ValueError for a password that SASLprep refuses (control characters) or that is empty.
+    Raises ValueError for a password that SASLprep refuses (control characters) or that is empty, and for a count that
+    clients would refuse.
     """
+    if not ITERATIONS_MIN <= iterations <= ITERATIONS_MAX:
+        raise ValueError(f"an iteration count is {ITERATIONS_MIN} to {ITERATIONS_MAX}, not {iterations}")
     try:
         if not saslprep(password):
             raise ValueError("a password must not be empty")
