@@ -4,9 +4,13 @@ Putting bytes in only appends to a list; at the end of the loop turn each touche
 kernel in one call. A write watcher exists only while the kernel's buffer is full.
 """
 
+import logging
 from collections.abc import Callable
 
+from relay.protocol.limits import FRAME_MAX
 from relay.transport.connection import Connection
+
+log = logging.getLogger("relay.session")
 
 
 class Turn:
@@ -26,12 +30,16 @@ class Turn:
         """Send what was put in; called once per turn."""
         touched, self._touched = self._touched, []
         for outbox in touched:
-            outbox.flush()
+            try:
+                outbox.flush()
+            except Exception:
+                log.exception("an outbox could not be flushed; the others are")
 
 
 class Outbox:
     """Bytes for one session. `limit` counts queued bytes: signals above it are dropped, everything else may go up to
-    twice as far; beyond that `on_overflow` is called, because the session leaves answers unread.
+    twice as far (and a whole frame, or page of the log, fits into an empty outbox however low the limit); beyond that
+    `on_overflow` is called, because the session leaves answers unread.
 
     No method yields.
     """
@@ -41,7 +49,9 @@ class Outbox:
         "_connection",
         "_limit",
         "_on_drained",
+        "_on_empty",
         "_on_overflow",
+        "_overflow",
         "_turn",
         "_waiting",
         "dropped",
@@ -62,6 +72,8 @@ class Outbox:
         self._limit = limit
         self._on_drained = on_drained
         self._on_overflow = on_overflow
+        self._on_empty: Callable[[], None] | None = None
+        self._overflow = 2 * max(limit, FRAME_MAX)
         self._chunks: list[bytes] = []
         self._waiting = False
         # Bytes queued, signals dropped, and whether the kernel took anything since somebody last set it to False.
@@ -75,7 +87,7 @@ class Outbox:
     def signal(self, frames: bytes, count: int) -> None:
         """Queue `count` frames of signals, or drop them if they would exceed the bound."""
         size = self.size + len(frames)
-        if size > self._limit:
+        if size > self._limit and not self.has_room(len(frames)):
             self.dropped += count
             return
         self.size = size
@@ -84,17 +96,27 @@ class Outbox:
         self._chunks.append(frames)
 
     def push(self, frames: bytes) -> None:
-        """Queue frames that must not be dropped."""
+        """Queue frames that must not be dropped. After `seal` they are thrown away."""
+        if self._on_empty is not None:
+            return
         self.size += len(frames)
         if not self._chunks:
             self._turn.add(self)
         self._chunks.append(frames)
-        if self.size > 2 * self._limit:
+        if self.size > self._overflow:
             self._on_overflow()
 
+    def seal(self, frames: bytes, on_empty: Callable[[], None]) -> None:
+        """Queue the last frames of this connection, and call `on_empty` once everything is with the kernel."""
+        self.push(frames)
+        self._on_empty = on_empty
+        self._limit = -1
+        self._waiting = False
+        self.flush()
+
     def has_room(self, size: int) -> bool:
-        """Whether `size` more bytes stay within the bound."""
-        return self.size + size <= self._limit
+        """Whether `size` more bytes stay within the bound. An empty outbox has room for any, a sealed one never."""
+        return self.size + size <= self._limit or (not self.size and self._on_empty is None)
 
     def call_when_drained(self) -> None:
         """Call `on_drained` once the queue has fallen to half its bound: at the end of this turn at the earliest."""
@@ -111,6 +133,8 @@ class Outbox:
             self._chunks = []
             self.size = 0
             self._connection.stop_waiting()
+            if self._on_empty is not None:
+                self._on_empty()
         else:
             self._chunks = [data[sent:]]
             self.size = len(data) - sent
@@ -121,7 +145,13 @@ class Outbox:
             self._on_drained()
 
     def clear(self) -> None:
-        """Forget everything queued: the connection is gone."""
+        """Forget everything queued, and whatever comes: the connection is gone."""
+        self._on_empty = self._on_empty or _nothing
+        self._limit = -1
         self._chunks = []
         self.size = 0
         self._waiting = False
+
+
+def _nothing() -> None:
+    """What happens when the outbox of a lost connection is empty."""

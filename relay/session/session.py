@@ -63,6 +63,7 @@ class Session:
         "_partial",
         "_prefix",
         "_run",
+        "_wanted",
         "address",
         "bot",
         "closing_s",
@@ -111,7 +112,9 @@ class Session:
         self.pinged = False
         self._connection = connection
         self._on_gone = surroundings.on_gone
-        self._partial = b""
+        # The beginning of a frame, and how many bytes have to be there before it is worth looking at them again.
+        self._partial: bytearray | bytes = b""
+        self._wanted = 0
         self._prefix = signal_prefix(self.address)
         self._run: Run | None = None
 
@@ -125,20 +128,27 @@ class Session:
 
     def start(self) -> None:
         """Begin to read."""
-        self._connection.start(self.receive, self._handle_writable, self._handle_lost)
+        self._connection.start(self.receive, self.outlet.flush, self._handle_lost)
 
     def receive(self, data: bytes) -> None:
         """Act on every whole frame in what arrived; keep the beginning of the next."""
         self.quiet_s = 0
         if self._partial:
-            data = self._partial + data
+            self._partial += data
+            if len(self._partial) < self._wanted:
+                return
+            data = bytes(self._partial)
+            self._partial = b""
         try:
             done = self._take_frames(data)
+            if done < len(data) and self.phase is Phase.OPEN:
+                self._keep(data[done:])
         except RemoteError as error:
             log.warning("closing %s (%s): %s", self.address, self.peer, error.sentence)
             self.end(error.code, error.sentence)
-            done = len(data)
-        self._partial = data[done:] if self.phase is Phase.OPEN else b""
+        except Exception:
+            log.exception("closing %s (%s): the relay has a bug", self.address, self.peer)
+            self.end(CloseCode.INTERNAL_ERROR, "the relay failed over what you sent; its log says why", retry_ms=5000)
 
     def end(self, code: CloseCode, sentence: str, retry_ms: int | None = None) -> None:
         """Leave the router now, tell the client why, and close once it has read that."""
@@ -147,9 +157,7 @@ class Session:
         self.phase = Phase.CLOSING
         self._run = None
         self.router.leave(self)
-        self.outlet.push(encode(Close(code, clip_sentence(sentence), retry_ms)))
-        self.outlet.flush()
-        self._finish_when_flushed()
+        self.outlet.seal(encode(Close(code, clip_sentence(sentence), retry_ms)), self._connection.finish)
 
     def abort(self) -> None:
         """Close at once."""
@@ -157,7 +165,8 @@ class Session:
 
     def pause(self) -> None:
         """Read nothing until `resume`: the client feels the backpressure of its connection."""
-        self._connection.pause()
+        if self.phase is Phase.OPEN:
+            self._connection.pause()
 
     def resume(self) -> None:
         """Read on."""
@@ -172,6 +181,14 @@ class Session:
     def refuse(self, number: int, packet_id: int | None, code: ErrorCode, sentence: str) -> None:
         """Answer one packet with an error; the session stays open."""
         self.outlet.push(encode(Error(number, packet_id, code, clip_sentence(sentence))))
+
+    def _keep(self, data: bytes) -> None:
+        """Remember the beginning of a frame. It grows in place: a client that sends byte by byte must not cost a copy
+        of the frame with each.
+        """
+        self._partial = bytearray(data)
+        size = int.from_bytes(data[:HEADER_BYTES], "big") if len(data) >= HEADER_BYTES else 0
+        self._wanted = HEADER_BYTES + size
 
     def _take_frames(self, data: bytes) -> int:
         """Act on the frames in `data`; returns how many of its bytes they took. Raises RemoteError."""
@@ -228,14 +245,6 @@ class Session:
         if self.phase is Phase.OPEN:
             log.warning("closing %s (%s): it does not read its answers", self.address, self.peer)
             self.end(CloseCode.SLOW_READER, "you do not read what you are sent", retry_ms=1000)
-
-    def _handle_writable(self) -> None:
-        self.outlet.flush()
-        self._finish_when_flushed()
-
-    def _finish_when_flushed(self) -> None:
-        if self.phase is Phase.CLOSING and self.outlet.size == 0:
-            self._connection.finish()
 
     def _handle_lost(self, reason: str) -> None:
         if self.phase is Phase.OPEN:
