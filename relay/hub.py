@@ -1,5 +1,6 @@
 """Between gevent's event loop and the store's native threads: callables one way, waiting greenlets the other."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,6 +9,8 @@ import gevent
 from gevent.event import AsyncResult
 
 T = TypeVar("T")
+
+log = logging.getLogger("relay")
 
 
 class HubPost:
@@ -19,7 +22,7 @@ class HubPost:
         self._wakeup.start(self._run)
 
     def post(self, task: Callable[[], None]) -> None:
-        """Have the event loop call `task` soon, in the order of posting."""
+        """Have the event loop call `task` soon, in the order of posting. One that raises is logged, the next ones run."""
         self._waiting.append(task)
         self._wakeup.send()
 
@@ -30,7 +33,11 @@ class HubPost:
 
     def _run(self) -> None:
         while self._waiting:
-            self._waiting.popleft()()
+            task = self._waiting.popleft()
+            try:
+                task()
+            except Exception:
+                log.exception("an answer of the store could not be handled")
 
 
 def wait_for(start: Callable[[Callable[[T], None]], None]) -> T:

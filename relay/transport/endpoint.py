@@ -2,10 +2,13 @@
 
 import errno
 import os
+import re
 import socket
 import stat
 from pathlib import Path
 from typing import NamedTuple
+
+_PORT = re.compile("[0-9]{1,5}")
 
 # Connections that arrive while one loop turn runs; the kernel caps it at net.core.somaxconn.
 BACKLOG = 1024
@@ -39,7 +42,7 @@ def parse_endpoint(text: str) -> Endpoint:
         host = host[1:-1]
     elif ":" in host:
         raise EndpointError(f"{text!r}: an IPv6 address goes into brackets, such as [::1]:7450")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not _PORT.fullmatch(port) or int(port) > 65535:
         raise EndpointError(f"{text!r} is not an address to listen on; expected HOST:PORT, [IPV6]:PORT or unix:PATH")
     return Endpoint(host, int(port), None)
 
@@ -50,8 +53,9 @@ def bind(endpoint: Endpoint, unix_mode: int) -> tuple[socket.socket, Endpoint]:
         return _bind_unix(endpoint.path, unix_mode), endpoint
     try:
         found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise EndpointError(f"cannot listen on {endpoint}: the host name does not resolve ({error.strerror})") from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise EndpointError(f"cannot listen on {endpoint}: the host name does not resolve ({why})") from None
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     try:
@@ -104,17 +108,25 @@ def _clear_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(kind):
         raise EndpointError(f"cannot listen on unix:{path}: a file that is not a socket is there; move it away")
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        probe.connect(str(path))
-    except ConnectionRefusedError:
+        if _answers(path):
+            raise EndpointError(f"cannot listen on unix:{path}: another process is listening there")
         path.unlink()
     except OSError as error:
         raise EndpointError(f"cannot listen on unix:{path}: {_why(error)}") from None
-    else:
-        raise EndpointError(f"cannot listen on unix:{path}: another process is listening there")
-    finally:
-        probe.close()
+
+
+def _answers(path: Path) -> bool:
+    """Whether a process listens on the Unix socket. Does not wait: one whose queue is full listens, too."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:
+            return True
+    return True
 
 
 def _why(error: OSError) -> str:
