@@ -22,7 +22,7 @@ class HubPost:
         self._wakeup.start(self._run)
 
     def post(self, task: Callable[[], None]) -> None:
-        """Have the event loop call `task` soon, in the order of posting. One that raises is logged, the next ones run."""
+        """Have the event loop call `task` soon, in the order of posting. If one raises, that is logged."""
         self._waiting.append(task)
         self._wakeup.send()
 
