@@ -6,8 +6,8 @@
 Importing this package starts nothing and patches nothing.
 """
 
+from relay_client.blocking import Client, Message, Posted, Signal
 from relay_client.bot import Bot
-from relay_client.client import Client, Message, Posted, Signal
 from relay_client.errors import (
     BadAddress,
     BadUrl,

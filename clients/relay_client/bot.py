@@ -1,68 +1,245 @@
-"""Bots: a client with handlers, that runs until it is told to stop."""
+"""Bots: a client with handlers, that runs until it is told to stop.
 
-from collections.abc import Callable
+    bot = Bot("relay://echo:secret@127.0.0.1:7450")
+
+    @bot.on_message
+    def shout(message):
+        message.reply(message.text.upper())
+
+    bot.run()
+
+Handlers run in a few threads, side by side, messages of one conversation in order. A handler that fails is logged and
+does not stop the bot. A bot never hears itself: what its own user sends, from any device, is not handed to it.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
+from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
 
 from relay.protocol.payloads import Value
-from relay_client.client import Client, Message, Signal
+from relay_client.blocking import Client, Message, Posted, Signal
+from relay_client.core import Pending
+from relay_client.errors import BadUrl, BotFileError, NotConnected
+from relay_client.methods import Methods
 from relay_client.received import Online, Stored
+
+log = logging.getLogger("relay_client")
+
+URL_VARIABLE = "RELAY_URL"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Bot:
-    """`url=None`: from RELAY_URL, or given to `run`. `threads`: how many handlers may run at once."""
-
-    client: Client | None
+    """`url=None`: from `run`, or from the environment variable RELAY_URL. `device` is a lasting one: what comes while
+    the bot does not run, it gets when it runs again. `threads`: how many handlers run at once.
+    """
 
     def __init__(self, url: str | None = None, device: str = "bot", timeout: float = 10, *, threads: int = 8) -> None:
-        raise NotImplementedError
+        self._url = url
+        self._device = device
+        self._timeout = timeout
+        self._threads = threads
+        self._methods = Methods()
+        self._message_handler: Callable[[Message], Any] | None = None
+        self._signal_handler: Callable[[Signal], Any] | None = None
+        self._start_handlers: list[Callable[[], Any]] = []
+        self._client: Client | None = None
+        self._stopped = False
+
+    def __repr__(self) -> str:
+        return f"<Bot {self._client!r}>" if self._client is not None else f"<Bot {self._device}, not running>"
 
     def on_message(self, function: Function) -> Function:
-        """Decorator: `function(message)` for each message, in order per conversation."""
-        raise NotImplementedError
+        """Decorator: `function(message)` gets each message, in order per conversation, once even if it fails."""
+        _check_single(self._message_handler, "on_message")
+        self._message_handler = function
+        return function
 
     def on_signal(self, function: Function) -> Function:
-        """Decorator: `function(signal)` for each signal."""
-        raise NotImplementedError
+        """Decorator: `function(signal)` gets each signal, in order per sender."""
+        _check_single(self._signal_handler, "on_signal")
+        self._signal_handler = function
+        return function
 
     def on_start(self, function: Function) -> Function:
-        """Decorator: `function()` once the bot is online for the first time."""
-        raise NotImplementedError
+        """Decorator: `function()` runs once, when the bot is online for the first time."""
+        self._start_handlers.append(function)
+        return function
 
     def method(self, name: str) -> Callable[[Function], Function]:
-        """Decorator: `function(call, *args, **kwargs)` answers calls of `name`."""
-        raise NotImplementedError
+        """Decorator: `function(call, ...)` answers calls of `name` with what it returns, or with a MethodError."""
+
+        def add(function: Function) -> Function:
+            self._methods.add(name, function)
+            return function
+
+        return add
 
     def run(self, url: str | None = None) -> None:
-        """Serve until Ctrl-C, SIGTERM or `stop`. Raises LoginFailed and other ConnectionEnded."""
-        raise NotImplementedError
+        """Serve until Ctrl-C, SIGTERM or `stop`, then let the handlers that run finish, and return.
+
+        The relay may be unreachable at first: the bot goes on trying. Raises BadUrl, and LoginFailed or another
+        ConnectionEnded when the relay does not want this bot (any more).
+        """
+        if _loading.get():
+            raise _RunReachedError(self)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        chosen = url or self._url or os.environ.get(URL_VARIABLE)
+        if not chosen:
+            raise BadUrl(f"the bot has no URL: give it to Bot or to run, or set {URL_VARIABLE}")
+        with contextlib.suppress(_Stop), _stop_on_signals():
+            self._serve(chosen)
 
     def stop(self) -> None:
-        """Make `run` return. From any thread."""
-        raise NotImplementedError
+        """Make `run` return. May be called from any thread, also from a handler, and before `run`."""
+        self._stopped = True
+        if self._client is not None:
+            self._client.wake()
+
+    @property
+    def client(self) -> Client:
+        """The client of the running bot. Raises NotConnected while it does not run."""
+        if self._client is None:
+            raise NotConnected("the bot does not run yet; use this inside its handlers")
+        return self._client
 
     def send(self, to: str, value: Value, *, timeout: float | None = None) -> Stored:
         """As Client.send; for handlers."""
-        raise NotImplementedError
+        return self.client.send(to, value, timeout=timeout)
+
+    def post(self, to: str, value: Value, *, timeout: float | None = None) -> Posted:
+        """As Client.post; for handlers."""
+        return self.client.post(to, value, timeout=timeout)
 
     def signal(self, to: str, value: Value) -> None:
-        """As Client.signal."""
-        raise NotImplementedError
+        """As Client.signal; for handlers."""
+        self.client.signal(to, value)
 
     def call(self, to: str, method: str, *args: Value, timeout: float | None = None, **kwargs: Value) -> Value:
-        """As Client.call."""
-        raise NotImplementedError
+        """As Client.call; for handlers."""
+        return self.client.call(to, method, *args, timeout=timeout, **kwargs)
 
     def who(self, *, timeout: float | None = None) -> list[Online]:
-        """As Client.who."""
-        raise NotImplementedError
+        """As Client.who; for handlers."""
+        return self.client.who(timeout=timeout)
+
+    def _serve(self, url: str) -> None:
+        client = self._client = Client(
+            url, self._device, self._timeout, patience_s=None, threads=self._threads, wait=False
+        )
+        try:
+            ready = client.attach(self._methods, self._on_message(), self._on_signal())
+            client.wait_until(lambda: self._stopped or self._is_ready(client, ready))
+            if not self._stopped:
+                self._start(client, ready)
+            client.wait_until(lambda: self._stopped)
+        finally:
+            client.close()
+            self._client = None
+            self._stopped = False
+
+    @staticmethod
+    def _is_ready(client: Client, ready: list[Pending[None]]) -> bool:
+        return client.connected and all(pending.done for pending in ready)
+
+    def _start(self, client: Client, ready: list[Pending[None]]) -> None:
+        for pending in ready:
+            pending.result()
+        log.info("%s is online; Ctrl-C ends it", client.session)
+        for function in self._start_handlers:
+            client.run_handler("start", function)
+
+    def _on_message(self) -> Callable[[Message], Any] | None:
+        function = self._message_handler
+        return None if function is None else lambda message: self._is_own(message) or function(message)
+
+    def _on_signal(self) -> Callable[[Signal], Any] | None:
+        function = self._signal_handler
+        return None if function is None else lambda signal: self._is_own(signal) or function(signal)
+
+    def _is_own(self, received: Message | Signal) -> bool:
+        return received.sender == self.client.user
 
 
 def load(path: Path | str) -> Bot:
-    """The Bot in a Python file, whether or not the file calls `bot.run()` at its end. Raises BotFileError."""
-    raise NotImplementedError
+    """The Bot in a Python file, whether the file ends with `bot.run()`, guards it with `__name__`, or has none.
+
+    Raises BotFileError, and whatever the file itself raises.
+    """
+    path = Path(path)
+    module = ModuleType("relay_bot_file")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    token = _loading.set(True)
+    try:
+        exec(_compile(path), module.__dict__)  # noqa: S102 - to run this file is what was asked for
+    except _RunReachedError as reached:
+        return reached.bot
+    finally:
+        _loading.reset(token)
+    return _only_bot(path, module)
 
 
-__all__ = ["Bot", "Message", "Signal", "load"]
+_loading: ContextVar[bool] = ContextVar("loading a bot file", default=False)
+
+
+class _RunReachedError(BaseException):
+    """While a file is being loaded: it called `bot.run()`. Not an Exception, so that the file does not catch it."""
+
+    def __init__(self, bot: Bot) -> None:
+        super().__init__()
+        self.bot = bot
+
+
+class _Stop(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM. Raised in the main thread, out of whatever it waits in; gevent's hub passes it there, too."""
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Stop
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _compile(path: Path) -> CodeType:
+    try:
+        return compile(path.read_bytes(), str(path), "exec")
+    except OSError as error:
+        raise BotFileError(f"{path} cannot be read: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        raise BotFileError(f"{path} is not a Python program: {error}") from None
+
+
+def _only_bot(path: Path, module: ModuleType) -> Bot:
+    bots = {id(value): value for value in vars(module).values() if isinstance(value, Bot)}
+    if len(bots) == 1:
+        return next(iter(bots.values()))
+    if not bots:
+        raise BotFileError(f"{path} holds no bot: it needs a line like  bot = Bot()  at its top level")
+    raise BotFileError(f"{path} holds {len(bots)} bots: end it with  bot.run()  of the one that is meant")
+
+
+def _check_single(handler: object, name: str) -> None:
+    if handler is not None:
+        raise ValueError(f"this bot has a handler for {name} already; call one function from the other")

@@ -4,8 +4,9 @@ import os
 
 from relay import __version__
 from relay.protocol.addresses import TEMPORARY, AddressError, prepare_name
+from relay.protocol.scram import ClientLogin
 from relay_client.core import Identity
-from relay_client.errors import BadAddress
+from relay_client.errors import BadAddress, BadUrl
 from relay_client.url import Endpoint, parse_url
 
 AGENT = f"relay-client-python/{__version__}"
@@ -20,6 +21,10 @@ def identify(url: str, device: str | None, password: str | None) -> tuple[Identi
         name = temporary_device() if device is None else prepare_name(device)
     except AddressError as error:
         raise BadAddress(f"{device!r} cannot name a device: {error}") from None
+    try:
+        ClientLogin(target.user, target.password)
+    except ValueError as error:
+        raise BadUrl(f"the user or the password cannot be used to log in: {error}") from None
     return Identity(target.user, target.password, name, target.endpoint.place, AGENT), target.endpoint
 
 

@@ -5,32 +5,7 @@ come out. The shells (client.py, aio.py) only carry them.
 """
 
 from relay_client.core.core import Core
-from relay_client.core.events import (
-    CallReceived,
-    Complaint,
-    Connected,
-    Disconnected,
-    Ended,
-    Event,
-    GapNoticed,
-    MessageReceived,
-    SignalReceived,
-)
 from relay_client.core.link import Identity, Phase
 from relay_client.core.pending import Pending
 
-__all__ = [
-    "CallReceived",
-    "Complaint",
-    "Connected",
-    "Core",
-    "Disconnected",
-    "Ended",
-    "Event",
-    "GapNoticed",
-    "Identity",
-    "MessageReceived",
-    "Pending",
-    "Phase",
-    "SignalReceived",
-]
+__all__ = ["Core", "Identity", "Pending", "Phase"]

@@ -54,15 +54,13 @@ def encode_arguments(args: Sequence[Value], kwargs: Mapping[str, Value]) -> tupl
 
 
 def decode_arguments(content_type: str, body: bytes) -> tuple[list[Value], dict[str, Value]]:
-    """(args, kwargs) of a CALL. Raises BadValue with a sentence for the caller."""
-    if not body:
+    """(args, kwargs) of a CALL: what is neither an array nor a map is the one argument. Raises BadValue."""
+    if not body and content_type in (BYTES, MSGPACK):
         return [], {}
     try:
-        arguments = decode_body(content_type, body) if content_type == MSGPACK else None
+        value = decode_body(content_type, body)
     except PayloadError as error:
         raise BadValue(str(error)) from None
-    if isinstance(arguments, list):
-        return arguments, {}
-    if isinstance(arguments, dict):
-        return [], arguments
-    raise BadValue(f"the arguments of a call are an array or a map of content type {MSGPACK}")
+    if isinstance(value, dict):
+        return [], value
+    return (value if isinstance(value, list) else [value]), {}

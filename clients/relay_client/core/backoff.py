@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 from relay.protocol.codes import Retry
 
-# The first pause is at most half a second: most cuts are short. Doubling reaches the longest at the seventh attempt.
+# The specification, section 15: up to half a second, then up to twice as long each time, up to 30 s, and from the start
+# again after a connection that lasted a minute.
 FIRST_S = 0.5
 LONGEST_S = 30.0
 _DOUBLINGS_MAX = 10
-
-# A connection that lasted this long was a good one: the next pause is the first again.
-STABLE_S = 10.0
+STABLE_S = 60.0
 
 
 class Backoff:

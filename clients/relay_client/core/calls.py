@@ -8,9 +8,12 @@ from heapq import heappop, heappush
 
 from relay.protocol import packets
 from relay.protocol.codes import ErrorCode
-from relay.protocol.payloads import MSGPACK, PayloadError, Value, decode_body
+from relay.protocol.payloads import PayloadError, Value, decode_body
 from relay_client.core.pending import Pending
 from relay_client.errors import BadValue, CallTimedOut, ConnectionLost, RelayError, call_failed
+
+# The time of a call runs at the relay, which says more about a failure than we can: we wait this much longer for it.
+GRACE_S = 0.5
 
 
 class _Entry:
@@ -50,6 +53,7 @@ class Calls:
         """The packet to send, which from now on counts as sent."""
         entry = self._entries[call_id]
         entry.sent = True
+        heappush(self._deadlines, (entry.deadline_at + GRACE_S, call_id))
         timeout_ms = max(1, round((entry.deadline_at - now) * 1000))
         return packets.Call(sender, entry.to, call_id, entry.method, timeout_ms, entry.content_type, entry.body)
 
@@ -70,7 +74,7 @@ class Calls:
         if entry is None:
             return
         try:
-            entry.pending.settle(decode_result(result.content_type, result.body))
+            entry.pending.settle(decode_body(result.content_type, result.body))
         except PayloadError as error:
             entry.pending.fail(BadValue(f"the answer of {entry.method} of {entry.to} cannot be read: {error}"))
 
@@ -85,7 +89,11 @@ class Calls:
     def expire(self, now: float, why_no_connection: str) -> None:
         """Fail the calls whose deadline has come."""
         while (deadline := self.next_deadline) is not None and now >= deadline:
-            entry = self._entries.pop(heappop(self._deadlines)[1])
+            _, call_id = heappop(self._deadlines)
+            entry = self._entries[call_id]
+            if entry.sent and now < entry.deadline_at + GRACE_S:
+                continue
+            del self._entries[call_id]
             sentence = "no answer came in time" if entry.sent else f"there is no connection: {why_no_connection}"
             entry.pending.fail(CallTimedOut(ErrorCode.TIMED_OUT, sentence, entry.to, entry.method))
 
@@ -105,8 +113,3 @@ class Calls:
         entries, self._entries = self._entries, {}
         for entry in entries.values():
             entry.pending.fail(error)
-
-
-def decode_result(content_type: str, body: bytes) -> Value:
-    """The value in a RESULT; an empty msgpack body is None. Raises PayloadError."""
-    return None if content_type == MSGPACK and not body else decode_body(content_type, body)

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from relay.protocol import packets
-from relay.protocol.addresses import RELAY
+from relay.protocol.addresses import RELAY, is_temporary
 from relay.protocol.codes import ErrorCode
 from relay.protocol.connection import clip_sentence
 from relay.protocol.limits import CALL_TIMEOUT_MAX_MS
@@ -28,12 +28,12 @@ from relay_client.core.arguments import (
     message_address,
 )
 from relay_client.core.calls import Calls
-from relay_client.core.events import CallReceived, Complaint, Connected, Event, SignalReceived
 from relay_client.core.inbox import DeliveryError, Inbox
 from relay_client.core.link import Identity, Link, Phase
 from relay_client.core.outbox import Outbox
 from relay_client.core.pending import Pending
 from relay_client.errors import BadValue, ClientClosed, NotConnected, Refused, RelayError
+from relay_client.events import CallReceived, Complaint, Connected, Event, SignalReceived
 from relay_client.received import Call, Stored, utc_time
 
 RECEIVE = "messages.receive"
@@ -55,14 +55,22 @@ class _Setup:
 
 
 class Core:
-    """`patience_s`: how long a first connection that fails is tried again; 0 not at all, None for ever."""
+    """`patience_s`: how long a first connection that fails is tried again; 0 not at all, None for ever.
 
-    def __init__(
+    `start`: how many earlier messages of each conversation a device that is new to the relay gets. `receive`: whether
+    to receive messages from the first moment (True), only when asked (False), or, for a temporary device, before its
+    first message goes out (None): the relay keeps messages for a device that has asked to receive, and a short script
+    that sends and then listens should not miss the answer.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but two have defaults and are named
         self,
         identity: Identity,
         now: float,
         *,
         patience_s: float | None = 0,
+        start: int | None = None,
+        receive: bool | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._link = Link(identity, None if patience_s is None else now + patience_s, now, jitter)
@@ -73,6 +81,10 @@ class Core:
         self._syncs: list[Pending[None]] = []
         self._events: list[Event] = []
         self._now = now
+        self._start = start
+        self._receive_first = receive is None and is_temporary(identity.device)
+        if receive:
+            self.receive(now)
 
     # The connection, for the shell.
 
@@ -177,10 +189,13 @@ class Core:
         """How many messages are not known to be on the relay's disk."""
         return len(self._outbox)
 
-    def post(self, to: str, value: Value) -> Pending[Stored]:
+    def post(self, to: str, value: Value, now: float) -> Pending[Stored]:
         """Send a message, now and after every reconnect until the relay answers. Only while it `has_room`."""
         self.check_alive()
-        packet, pending = self._outbox.add(self.session, message_address(to), *encode_value(value))
+        address, body = message_address(to), encode_value(value)
+        if self._receive_first:
+            self.receive(now)
+        packet, pending = self._outbox.add(self.session, address, *body)
         if self.phase is Phase.OPEN:
             self._link.send(packet)
         return pending
@@ -210,15 +225,13 @@ class Core:
         body = encode_arguments(args, kwargs)
         return self._call(str(checked_address(to)), checked_method(method), body, now + timeout_s, now)
 
-    def receive(self, start: int | None, now: float) -> Pending[None]:
-        """Begin to receive messages, and again after every reconnect. Settled once the relay has agreed.
-
-        `start`: how many earlier messages of each conversation a device that is new to the relay gets.
-        """
+    def receive(self, now: float) -> Pending[None]:
+        """Begin to receive messages, and again after every reconnect. Settled once the relay has agreed."""
         self.check_alive()
+        self._receive_first = False
         if RECEIVE in self._setups:
             return self._setups[RECEIVE].first
-        return self._set_up(RECEIVE, {"start": start}, now)
+        return self._set_up(RECEIVE, {"start": self._start}, now)
 
     def announce(self, methods: Iterable[str], now: float) -> Pending[None]:
         """Offer these methods, and no others, to callers of our user, and again after every reconnect."""
@@ -278,6 +291,8 @@ class Core:
                 self._handle_delivery(packet)
             case packets.Stored():
                 self._handle_stored(packet)
+            case packets.Signal(sender=sender) if sender == RELAY:
+                pass  # a notice of a kind that this version does not know
             case packets.Signal():
                 self._events.append(SignalReceived(packet))
             case packets.Call():

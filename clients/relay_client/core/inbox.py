@@ -4,7 +4,7 @@ from relay.protocol import packets
 from relay.protocol.errors import RemoteError
 from relay.protocol.packets import decode
 from relay_client.core.cursors import Arrival, Cursors
-from relay_client.core.events import Event, GapNoticed, MessageReceived
+from relay_client.events import Event, GapNoticed, MessageReceived
 
 # Acknowledgements are cumulative and only save work after a cut, so they wait for company: this many or this long.
 ACKS_MAX = 64

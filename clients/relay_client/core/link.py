@@ -15,8 +15,8 @@ from relay.protocol.connection import ClientConnection
 from relay.protocol.errors import RemoteError
 from relay.protocol.packets import Close, Packet, Ping, Pong, Unknown, Welcome
 from relay_client.core.backoff import Backoff
-from relay_client.core.events import Disconnected, Ended, Event
 from relay_client.errors import ConnectFailed, ConnectionEnded, RelayError, ended
+from relay_client.events import Disconnected, Ended, Event
 
 # The relay gives a login 5 s, but lets one wait up to 8 s more after failed attempts from the same address.
 LOGIN_TIMEOUT_S = 15.0

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from relay_client.core import Core, Event, Phase
+from relay_client.core import Core, Phase
 from relay_client.errors import RelayError
+from relay_client.events import Event
 from relay_client.reach import LOST_BY_END, why_lost, why_unreachable
 from relay_client.url import Endpoint
 
@@ -52,6 +53,11 @@ class Pump:
         self._watched = 0
         self._sleeps_until = _AWAKE
         self._thread = threading.Thread(target=self._run, name=f"relay {core.session}", daemon=True)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return len(self._unsent)
 
     def start(self) -> None:
         """Begin to connect."""

@@ -11,31 +11,28 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from relay.protocol.payloads import Value
-from relay_client.core import (
-    CallReceived,
-    Complaint,
-    Core,
-    Disconnected,
-    Event,
-    GapNoticed,
-    MessageReceived,
-    Pending,
-    Phase,
-    SignalReceived,
-)
-from relay_client.errors import ClientClosed, ConnectFailed, TimedOut
+from relay_client.blocking.handlers import Handlers
+from relay_client.blocking.pump import Pump
+from relay_client.core import Core, Pending, Phase
+from relay_client.errors import ClientClosed
+from relay_client.events import CallReceived, Event, MessageReceived, SignalReceived
 from relay_client.identity import identify
-from relay_client.methods import CallRefusedError, Methods, fault_for, is_too_late
-from relay_client.pump import Pump
+from relay_client.methods import Methods
 from relay_client.received import Call, Online, ReceivedMessage, ReceivedSignal, Stored, online_from
-from relay_client.workers import Workers
+from relay_client.waiting import (
+    SIGNALS_MAX,
+    UNASKED_MAX,
+    UNSENT_MAX_BYTES,
+    left_unstored,
+    no_room,
+    not_connected,
+    not_stored,
+    not_taken,
+)
 
 log = logging.getLogger("relay_client")
 
 T = TypeVar("T")
-
-# Signals that nobody asks for: the latest are kept. They are sent without a promise, so losing old ones is in order.
-SIGNALS_MAX = 1000
 
 # How long `close` waits for the thread of the connection, after everything is said.
 THREAD_END_S = 2.0
@@ -104,8 +101,11 @@ class Client:
 
     `url`: see relay_client.url; `password` replaces the one in it. `device=None` is a temporary device, which the
     relay forgets soon after. `timeout` (seconds) holds for everything that names none of its own. `start`: how many
-    earlier messages of each conversation a device new to the relay gets. `patience_s`: how long to go on trying if
-    the relay cannot be reached at first (None: for ever). `threads`: how many handlers run at once.
+    earlier messages of each conversation a device new to the relay gets. `receive`: whether to receive messages from
+    the first moment (True), or only once `messages` or `on_message` is called (False); None is False, except that a
+    temporary device begins before it sends its first message, so as not to miss the answer. `patience_s`: how long to
+    go on trying if the relay cannot be reached at first (None: for ever). `threads`: how many handlers run at once.
+    `wait=False` returns at once and connects meanwhile.
 
     Every method may be called from any thread.
     """
@@ -118,24 +118,24 @@ class Client:
         *,
         password: str | None = None,
         start: int | None = None,
+        receive: bool | None = None,
         patience_s: float | None = 0,
         threads: int = 8,
+        wait: bool = True,
     ) -> None:
         self.timeout = timeout
         identity, endpoint = identify(url, device, password)
         self._place = endpoint.place
-        self._start = start
         self._messages: deque[Message] = deque()
         self._signals: deque[Signal] = deque(maxlen=SIGNALS_MAX)
         self._left: list[Message] = []  # handed out by loops that were left, to be acknowledged if all ends well
-        self._methods = Methods()
-        self._message_handler: Callable[[Message], Any] | None = None
-        self._signal_handler: Callable[[Signal], Any] | None = None
-        self._event_handler: Callable[[Event], Any] | None = None
-        self._workers = Workers(threads, f"relay {identity.user} handler")
-        self._pump = Pump(Core(identity, time.monotonic(), patience_s=patience_s), endpoint, timeout, self._dispatch)
+        self._asked = receive is True
+        self._handlers = Handlers(f"relay {identity.user}", threads, self._answer, self._refuse)
+        core = Core(identity, time.monotonic(), patience_s=patience_s, start=start, receive=receive)
+        self._pump = Pump(core, endpoint, timeout, self._dispatch)
         self._pump.start()
-        self._wait_connected(patience_s)
+        if wait:
+            self._wait_connected(patience_s)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.session} at {self._place}, {self._pump.core.phase.value}>"
@@ -175,12 +175,17 @@ class Client:
         """
         return Posted(self, self._post(to, value, self._deadline(timeout)), to)
 
-    def signal(self, to: str, value: Value) -> None:
+    def signal(self, to: str, value: Value, *, timeout: float | None = None) -> None:
         """Send to the live sessions of a user, or to one session: at most once, without an answer.
 
-        Raises NotConnected, BadAddress, BadValue, or what ended the client.
+        Waits only while a lot is waiting to be sent. Raises NotConnected, TimedOut, BadAddress, BadValue, or what ended
+        the client.
         """
         with self._pump as core:
+            if not self._pump.changed.wait_for(
+                lambda: self._pump.unsent_bytes < UNSENT_MAX_BYTES, self._remaining(self._deadline(timeout))
+            ):
+                raise not_taken(core)
             core.signal(to, value)
 
     def call(self, to: str, method: str, *args: Value, timeout: float | None = None, **kwargs: Value) -> Value:
@@ -200,10 +205,10 @@ class Client:
         return online_from(self.call("relay", "presence.list", timeout=timeout))
 
     def receive(self) -> None:
-        """Begin to receive messages. `messages` and `on_message` do it, too; call it before something else makes
-        others answer, if the device is a temporary one."""
+        """Begin to receive messages, so that from now on the relay keeps them for this device. `messages` and
+        `on_message` do it, too."""
         with self._pump as core:
-            pending = core.receive(self._start, time.monotonic())
+            pending = core.receive(time.monotonic())
         self._wait(pending)
 
     def messages(self, timeout: float | None = None, count: int | None = None) -> Iterator[Message]:
@@ -212,6 +217,7 @@ class Client:
         A message is acknowledged when the next one is asked for, by `message.ack()`, or when the client is closed
         after its loop was left. What is not acknowledged comes again when this device connects the next time.
         """
+        self._asked = True
         self.receive()
         self._ack_left()
         return self._iterate_messages(timeout, count)
@@ -227,32 +233,31 @@ class Client:
 
     def serve(self, method: str, function: Callable[..., Any]) -> None:
         """Answer calls of `method` with what `function(call, ...)` returns. It runs in one of the handler threads."""
-        self._methods.add(method, function)
+        self._handlers.methods.add(method, function)
         with self._pump as core:
-            pending = core.announce(self._methods.names, time.monotonic())
+            pending = core.announce(self._handlers.methods.names, time.monotonic())
         self._wait(pending)
 
     def on_message(self, function: Callable[[Message], Any]) -> None:
         """Hand every message to `function` instead of to `messages`, in the handler threads, those of one conversation
         in order. A message is acknowledged when `function` has returned or failed."""
         with self._pump:
-            self._message_handler = function
+            self._handlers.on_message = function
             while self._messages:
-                self._hand_over(self._messages.popleft(), function)
+                self._handlers.take_message(self._messages.popleft())
         self.receive()
 
     def on_signal(self, function: Callable[[Signal], Any]) -> None:
         """Hand every signal to `function` instead of to `signals`, in the handler threads, in order per sender."""
         with self._pump:
-            self._signal_handler = function
+            self._handlers.on_signal = function
             while self._signals:
-                signal = self._signals.popleft()
-                self._workers.submit(("signal", signal.sender_session), lambda signal=signal: function(signal))  # type: ignore[misc]
+                self._handlers.take_signal(self._signals.popleft())
 
     def on_event(self, function: Callable[[Event], Any]) -> None:
-        """Hand Connected, Disconnected, Ended, GapNoticed and Complaint (relay_client.core) to `function`, in a handler
-        thread, in order."""
-        self._event_handler = function
+        """Hand what happens to the connection (relay_client.events: Connected, Disconnected, Ended, GapNoticed,
+        Complaint) to `function`, in a handler thread, in order."""
+        self._handlers.on_event = function
 
     def close(self, timeout: float | None = None) -> None:
         """Wait for the disk to have what is under way, tell the relay what was dealt with, and say goodbye.
@@ -261,18 +266,16 @@ class Client:
         stored. Calling it twice is allowed.
         """
         deadline_at = self._deadline(timeout)
-        self._workers.close(self._remaining(deadline_at))
+        self._handlers.close(self._remaining(deadline_at))
         self._ack_left()
         self._settle_up(deadline_at)
         with self._pump as core:
             unstored = core.under_way
+            problem = left_unstored(core, unstored)
             core.close()
         self._pump.join(THREAD_END_S)
         if unstored:
-            raise TimedOut(
-                f"{unstored} messages were not stored in time ({self._pump.core.reason}); "
-                "it is unknown whether they will be: send them again if a repetition does no harm"
-            )
+            raise problem
 
     def __enter__(self) -> Self:
         return self
@@ -284,6 +287,40 @@ class Client:
             self.close()
         else:
             self._abandon()
+
+    # For a bot, which brings all its handlers at once and waits for nothing but its end.
+
+    def attach(
+        self,
+        methods: Methods,
+        on_message: Callable[[Message], Any] | None,
+        on_signal: Callable[[Signal], Any] | None,
+    ) -> list[Pending[None]]:
+        """Use these handlers; what the relay has to agree to is settled later."""
+        with self._pump as core:
+            now = time.monotonic()
+            self._handlers.methods = methods
+            self._handlers.on_message = on_message
+            self._handlers.on_signal = on_signal
+            pending = [core.announce(methods.names, now)] if methods.names else []
+            return pending + ([core.receive(now)] if on_message else [])
+
+    def run_handler(self, lane: str, function: Callable[[], Any]) -> None:
+        """Run a function in the handler threads."""
+        self._handlers.run(lane, function)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until the condition holds; it is asked again after everything that happens, and after `wake`. Raises
+        what ended the client."""
+        with self._pump.changed:
+            self._pump.changed.wait_for(lambda: condition() or self._pump.core.phase is Phase.ENDED)
+        if not condition():
+            self._pump.core.check_alive()
+
+    def wake(self) -> None:
+        """Have the condition of `wait_until` looked at."""
+        with self._pump.changed:
+            self._pump.changed.notify_all()
 
     # Waiting.
 
@@ -304,26 +341,21 @@ class Client:
         timeout_s = self.timeout if timeout is None else max(0.0, timeout)
         with self._pump.changed:
             if not self._pump.changed.wait_for(lambda: pending.done, timeout_s):
-                raise TimedOut(
-                    f"the message to {to} was not stored in time ({self._state()}); it stays under way "
-                    "while this client is open"
-                )
+                raise not_stored(self._pump.core, to)
         return pending.result()
-
-    def _state(self) -> str:
-        core = self._pump.core
-        return (
-            "the relay has not answered yet" if core.phase is Phase.OPEN else f"there is no connection: {core.reason}"
-        )
 
     def _wait_connected(self, patience_s: float | None) -> None:
         core = self._pump.core
         limit_s = None if patience_s is None else self.timeout + patience_s
-        with self._pump.changed:
-            known = self._pump.changed.wait_for(lambda: core.was_open or core.phase is Phase.ENDED, limit_s)
+        try:
+            with self._pump.changed:
+                known = self._pump.changed.wait_for(lambda: core.was_open or core.phase is Phase.ENDED, limit_s)
+        except BaseException:
+            self._abandon()
+            raise
         if not known:
             with self._pump:
-                core.end(ConnectFailed(f"cannot connect to the relay at {self._place}: {core.reason}"))
+                core.end(not_connected(core, self._place))
         if not core.was_open:
             self._pump.join(THREAD_END_S)
             core.check_alive()
@@ -334,8 +366,8 @@ class Client:
             if not core.has_room and not changed.wait_for(
                 lambda: core.has_room or core.phase is Phase.ENDED, self._remaining(deadline_at)
             ):
-                raise TimedOut(f"{core.under_way} messages are under way, as many as may be ({self._state()})")
-            return core.post(to, value)
+                raise no_room(core)
+            return core.post(to, value, time.monotonic())
 
     def _next(self, queue: deque[T], timeout: float | None) -> T | None:
         core = self._pump.core
@@ -376,6 +408,8 @@ class Client:
             if not ended or core.phase is Phase.ENDED:
                 return
         with self._pump:
+            if core.error is not None:
+                return
             pending = core.sync(time.monotonic())
         with self._pump.changed:
             self._pump.changed.wait_for(lambda: pending.done, self._remaining(deadline_at))
@@ -383,77 +417,48 @@ class Client:
             log.warning("the relay did not confirm the last acknowledgements; those messages may come again")
 
     def _abandon(self) -> None:
-        self._workers.close(0)
+        self._handlers.close(0)
         with self._pump as core:
             core.close()
         self._pump.join(THREAD_END_S)
 
-    # Events; the lock is held.
+    # What comes; the lock is held.
 
     def _dispatch(self, event: Event) -> None:
         match event:
             case MessageReceived():
-                message = Message(event, self)
-                if self._message_handler is None:
-                    self._messages.append(message)
-                else:
-                    self._hand_over(message, self._message_handler)
+                self._take_message(Message(event, self))
             case SignalReceived():
-                self._dispatch_signal(Signal(event, self))
+                signal = Signal(event, self)
+                if not self._handlers.take_signal(signal):
+                    self._signals.append(signal)
             case CallReceived(call):
-                self._workers.submit(call, lambda: self._serve(call))
+                self._handlers.take_call(call)
             case _:
-                log_event(self.session, event)
-                if (function := self._event_handler) is not None:
-                    self._workers.submit("event", lambda: function(event))
+                self._handlers.take_event(self.session, event)
 
-    def _dispatch_signal(self, signal: Signal) -> None:
-        if (function := self._signal_handler) is None:
-            self._signals.append(signal)
-        else:
-            self._workers.submit(("signal", signal.sender_session), lambda: function(signal))
-
-    def _hand_over(self, message: Message, function: Callable[[Message], Any]) -> None:
-        def handle() -> None:
-            try:
-                function(message)
-            except Exception:
-                log.exception("the handler of messages failed on %r", message)
-            message.ack()
-
-        self._workers.submit(("message", message.conversation), handle)
-
-    # In a handler thread.
-
-    def _serve(self, call: Call) -> None:
-        if is_too_late(call):
-            log.warning("%r was not run: it came to its turn after its deadline", call)
+    def _take_message(self, message: Message) -> None:
+        if self._handlers.take_message(message):
             return
-        try:
-            answer = self._methods.prepare(call)()
-            with self._pump as core:
-                core.answer(call, answer)
-        except (Exception, CallRefusedError) as error:
-            code, sentence = fault_for(error, call)
-            with self._pump as core:
-                core.refuse(call, code, sentence)
+        self._messages.append(message)
+        if not self._asked and len(self._messages) > UNASKED_MAX:
+            unwanted = self._messages.popleft()
+            self._pump.core.done(unwanted.conversation, unwanted.offset, time.monotonic())
+            log.info("%s: %r is dropped: nobody asks for messages here", self.session, unwanted)
+
+    # What handlers and messages do to the core, from any thread.
+
+    def _answer(self, call: Call, value: Value) -> None:
+        with self._pump as core:
+            core.answer(call, value)
+
+    def _refuse(self, call: Call, code: int, sentence: str) -> None:
+        with self._pump as core:
+            core.refuse(call, code, sentence)
 
     def _done(self, message: Message) -> None:
         with self._pump as core:
             core.done(message.conversation, message.offset, time.monotonic())
-
-
-def log_event(session: str, event: Event) -> None:
-    """Nothing that goes wrong between client and relay is silent."""
-    match event:
-        case Disconnected(reason, retry_s):
-            log.warning("%s: %s; connecting again in %.1f s", session, reason, retry_s)
-        case GapNoticed(conversation, first, last):
-            log.warning("%s: messages %d to %d of %s no longer exist", session, first, last, conversation)
-        case Complaint(code, sentence):
-            log.warning("%s: the relay refused something: %s (%d)", session, sentence, code)
-        case _:
-            log.info("%s: %s", session, event)
 
 
 __all__ = ["Call", "Client", "Message", "Posted", "Signal"]

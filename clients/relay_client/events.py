@@ -1,10 +1,13 @@
-"""What the core tells its shell without being asked."""
+"""What happens to a client unasked. `on_event` gets those that are not messages, signals or calls."""
 
+import logging
 from typing import NamedTuple
 
 from relay.protocol import packets
 from relay_client.errors import RelayError
 from relay_client.received import Call
+
+log = logging.getLogger("relay_client")
 
 
 class Connected(NamedTuple):
@@ -65,3 +68,16 @@ class Complaint(NamedTuple):
 
 
 Event = Connected | Disconnected | Ended | MessageReceived | SignalReceived | CallReceived | GapNoticed | Complaint
+
+
+def log_event(session: str, event: Event) -> None:
+    """Nothing that goes wrong between client and relay is silent."""
+    match event:
+        case Disconnected(reason, retry_s):
+            log.warning("%s: %s; connecting again in %.1f s", session, reason, retry_s)
+        case GapNoticed(conversation, first, last):
+            log.warning("%s: messages %d to %d of %s no longer exist", session, first, last, conversation)
+        case Complaint(code, sentence):
+            log.warning("%s: the relay refused something: %s (%d)", session, sentence, code)
+        case _:
+            log.debug("%s: %s", session, event)
