@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar
 
 import gevent
@@ -69,6 +70,7 @@ class Relay:
         self.stopped = Event()
         self._listeners: list[Listener] = []
         self._chores: list[gevent.Greenlet] = []
+        self._open = ExitStack()
 
     @property
     def addresses(self) -> list[str]:
@@ -77,26 +79,14 @@ class Relay:
 
     def start(self) -> None:
         """Open the store and listen. Raises StartError; nothing is left open then."""
-        settings = self.settings
-        try:
-            self._lock = DataLock(settings.data)
-        except StoreError as error:
-            raise StartError(str(error)) from None
-        try:
-            self._start_store(SqliteStore(settings.data))
-        except StoreError as error:
-            self._lock.release()
-            raise StartError(str(error)) from None
-        self._compose()
-        try:
-            for text in settings.listen:
-                self._listeners.append(Listener(parse_endpoint(text), settings.unix_mode, self._handshake))
-        except EndpointError as error:
-            self._stop_store()
-            raise StartError(str(error)) from None
-        finally:
-            if len(self._listeners) < len(settings.listen):
-                self._stop_listening()
+        with ExitStack() as opened:
+            try:
+                self._open_store(opened)
+                self._compose()
+                self._bind(opened)
+            except (StoreError, EndpointError) as error:
+                raise StartError(str(error)) from None
+            self._open = opened.pop_all()
         for listener in self._listeners:
             listener.start()
         self._chores = [
@@ -108,19 +98,29 @@ class Relay:
 
     def stop(self) -> None:
         """Drain: accept nobody, store what is under way, tell every session to come back, and wait for them to go."""
-        settings = self.settings
-        self._stop_listening()
-        with gevent.Timeout(settings.drain_timeout_s, False):
-            for session in self.registry.sessions():
-                session.pause()
+        try:
+            with gevent.Timeout(self.settings.drain_timeout_s, False):
+                self._drain()
+        finally:
+            self._handshake.stop()
+            self.registry.abort()
+            gevent.killall(self._chores)
+            self._open.close()
+
+    def _drain(self) -> None:
+        for listener in self._listeners:
+            listener.stop()
+        self._handshake.stop()
+        for session in self.registry.sessions():
+            session.pause()
+        try:
             self._ask(lambda store: None)
-            spread_ms = int(settings.drain_spread_s * 1000)
-            self.registry.drain(lambda: random.randint(0, spread_ms))  # noqa: S311
-            while len(self.registry):
-                gevent.sleep(0.01)
-        self.registry.abort()
-        gevent.killall(self._chores)
-        self._stop_store()
+        except StoreError as error:
+            log.error("what was under way could not be stored: %s", error)
+        spread_ms = int(self.settings.drain_spread_s * 1000)
+        self.registry.drain(lambda: random.randint(0, spread_ms))  # noqa: S311
+        while len(self.registry):
+            gevent.sleep(0.01)
 
     def _compose(self) -> None:
         settings = self.settings
@@ -150,26 +150,33 @@ class Relay:
             ),
         )
 
-    def _start_store(self, store: Store) -> None:
-        self._hub_post = HubPost()
+    def _open_store(self, opened: ExitStack) -> None:
+        """Lock the data directory and start the store's threads; `opened` learns how to undo that."""
+        self._lock = DataLock(self.settings.data)
+        opened.callback(self._lock.release)
+        hub_post = HubPost()
+        opened.callback(hub_post.close)
+        store = SqliteStore(self.settings.data)
+        opened.callback(store.close)
         self._worker = StoreWorker(
             store,
-            self._hub_post.post,
+            hub_post.post,
             self._handle_appended,
             self._handle_broken,
             clock_ms=_clock_ms,
             queue_max=self.settings.store_queue_max,
         )
         self._worker.start()
+        opened.callback(self._stop_worker)
 
-    def _stop_store(self) -> None:
-        wait_for(self._worker.stop)
-        self._hub_post.close()
-        self._lock.release()
+    def _stop_worker(self) -> None:
+        _complain(wait_for(self._worker.stop))
 
-    def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            listener.stop()
+    def _bind(self, opened: ExitStack) -> None:
+        for text in self.settings.listen:
+            listener = Listener(parse_endpoint(text), self.settings.unix_mode, self._handshake)
+            opened.callback(listener.stop)
+            self._listeners.append(listener)
 
     def _forget_session(self, session: Session) -> None:
         self.registry.discard(session)
@@ -187,10 +194,17 @@ class Relay:
 
     def _ask(self, operation: Callable[[Store], T]) -> T:
         """Run an operation on the store's thread; this greenlet waits. Raises StoreError."""
-        return _value(wait_for(lambda done: self._worker.write(operation, done)))
+
+        def start(done: Callable[[T | StoreError], None]) -> None:
+            self._worker.write(operation, done)
+
+        return _value(wait_for(start))
 
     def _look_up(self, name: str) -> Account | None:
-        return _value(wait_for(lambda done: self._worker.read(lambda reader: reader.account(name), done)))
+        def start(done: Callable[[Account | None | StoreError], None]) -> None:
+            self._worker.read(lambda reader: reader.account(name), done)
+
+        return _value(wait_for(start))
 
     def _housekeep(self) -> None:
         self.router.conversations.save_cursors(_complain)
@@ -205,7 +219,13 @@ class Relay:
                 session.end(CloseCode.ACCOUNT_ENDED, "your account was disabled, removed or got a new password")
 
     def _forget_devices(self) -> None:
-        self._worker.write(lambda store: store.forget_devices(_clock_ms() - _TEMPORARY_DEVICE_MS), _complain)
+        live = [(session.user, session.device) for session in self.router.directory.everybody()]
+
+        def forget(store: Store) -> None:
+            store.seen(live, _clock_ms())
+            store.forget_devices(_clock_ms() - _TEMPORARY_DEVICE_MS)
+
+        self._worker.write(forget, _complain)
 
 
 def run(settings: Settings) -> int:

@@ -81,6 +81,13 @@ class Handshake:
         self._throttle = throttle
         self._last_message_id = last_message_id
         self._surroundings = surroundings
+        self._under_way: set[gevent.Greenlet] = set()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the logins under way, and those that still come: the relay shuts down. Yields for about a second."""
+        self._stopping = True
+        gevent.killall(list(self._under_way))
 
     def __call__(self, sock: socket.socket, peer: str) -> None:
         """Own the socket: log the client in and hand it to a session, or tell it why not and close."""
@@ -94,9 +101,11 @@ class Handshake:
             _say_goodbye(sock, connection)
             return
         established = False
+        self._under_way.add(gevent.getcurrent())
         try:
             established = self._establish(sock, peer, connection)
         finally:
+            self._under_way.discard(gevent.getcurrent())
             if not established:
                 self._registry.release(host)
                 _say_goodbye(sock, connection)
@@ -108,12 +117,16 @@ class Handshake:
             CloseCode.HANDSHAKE_TIMEOUT, f"the login was not complete within {limit_s:g} s", retry_s=limit_s
         )
         try:
+            if self._stopping:
+                raise gevent.GreenletExit
             with gevent.Timeout(limit_s, slow):
                 return self._log_in(sock, peer, connection)
         except _RefusedError as refused:
             log.warning("refused %s: %s", peer, refused)
             gevent.sleep(refused.delay_s)
             connection.close(refused.code, refused.sentence, refused.retry_ms)
+        except gevent.GreenletExit:
+            connection.close(CloseCode.SHUTTING_DOWN, "the relay is shutting down; come back", 5000)
         except RemoteError as error:
             log.warning("refused %s: %s", peer, error.sentence)
         except StoreError as error:
