@@ -201,7 +201,7 @@ class Relay:
         return _value(wait_for(start))
 
     def _look_up(self, name: str) -> Account | None:
-        def start(done: Callable[[Account | None | StoreError], None]) -> None:
+        def start(done: Callable[[Account | StoreError | None], None]) -> None:
             self._worker.read(lambda reader: reader.account(name), done)
 
         return _value(wait_for(start))

@@ -81,7 +81,8 @@ class Registry:
     def tick(self) -> None:
         """A second has passed: ping the silent, close the dead and those who never read."""
         for session in self.sessions():
-            session.quiet_s += 1
+            # One whose messages wait for the disk may be paused: its silence is ours.
+            session.quiet_s = 0 if session.storing else session.quiet_s + 1
             if session.phase is not Phase.OPEN:
                 self._tick_closing(session)
             elif session.outlet.size and self._is_stalled(session):
