@@ -7,6 +7,7 @@ the same contract suite, tests/store/contract.py.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from relay.protocol.codes import ErrorCode
@@ -109,6 +110,13 @@ class Reader(ABC):
         """The conversations of `user` in which `device` is behind. A device that is not known is behind nowhere."""
 
     @abstractmethod
+    def joined(self, user: str, conversation: str) -> int | None:
+        """The offset after which `user` may read the conversation; None if she is not in it.
+
+        It is 0 unless she came to a conversation that others had before her.
+        """
+
+    @abstractmethod
     def account(self, name: str) -> Account | None:
         """The account, or None."""
 
@@ -123,8 +131,24 @@ class Reader(ABC):
 
 class Store(Reader):
     """The whole store, for the one thread that writes. Every method that changes something is one durable
-    transaction: when it returns, the change survives a power cut.
+    transaction: when it returns, the change survives a power cut. Any of them may also raise StoreFullError, or a plain
+    StoreError when another program holds the database for too long (then nothing changed), or StoreBrokenError.
     """
+
+    @abstractmethod
+    def group(self) -> AbstractContextManager[None]:
+        """Make all changes inside one durable transaction: `with store.group(): ...`. `append` is not allowed inside.
+
+        An operation that raises AccountExistsError or NoSuchAccountError changed nothing and the group goes on; after
+        any other error nothing of the group was kept, and leaving it raises that error.
+        """
+
+    @abstractmethod
+    def maintain(self, idle: bool) -> bool:
+        """Do a short piece (milliseconds) of the work that was left behind, if some is due. Returns whether more is.
+
+        To be called after each group of appends, and with `idle` when there is nothing else to do.
+        """
 
     @abstractmethod
     def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
@@ -134,8 +158,9 @@ class Store(Reader):
         first message. A message id of a device (user and device name) that was stored before gives the earlier
         answer with `repeated`; with other content it is refused with ID_REUSED. The latest
         `limits.MESSAGE_WINDOW` ids of a device are remembered, also across restarts; one below that window is
-        refused with ID_REUSED. A direct conversation with a user who does not exist is refused with NO_SUCH_USER.
-        Raises StoreFullError (nothing of the group was stored) or StoreBrokenError.
+        refused with ID_REUSED. An id inside the window that was never stored (it was refused, later ones were not) is
+        a new message. A direct conversation with a user who does not exist is refused with NO_SUCH_USER, a room that
+        does not exist with NO_SUCH_ROOM. After an error nothing of the group was stored.
         """
 
     @abstractmethod
@@ -145,7 +170,7 @@ class Store(Reader):
     @abstractmethod
     def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
         """Make the device known, so that messages are kept for it. For a device known already only its last-seen time
-        changes.
+        changes. A device that has only sent messages is not known yet. Raises NoSuchAccountError.
 
         A new device starts, in each conversation of its user, `start` messages before the head; with None at the
         beginning if it is the user's first lasting device, and at the head otherwise. (Temporary devices, whose
@@ -155,12 +180,19 @@ class Store(Reader):
     @abstractmethod
     def advance(self, cursors: Sequence[Cursor]) -> None:
         """Move cursors forward. One that would move back, or beyond the head, stays or stops at the head. Cursors of
-        devices and conversations that do not exist are ignored.
+        devices and conversations that do not exist, or that the user is not in, are ignored.
         """
 
     @abstractmethod
+    def seen(self, devices: Sequence[tuple[str, str]], time_ms: int) -> None:
+        """Note that these devices (user, device) have a live session now. Unknown ones are ignored."""
+
+    @abstractmethod
     def forget_devices(self, unused_since_ms: int) -> int:
-        """Forget temporary devices last seen before then, their cursors and message ids. Returns how many."""
+        """Forget temporary devices last seen before then, their cursors and message ids. Returns how many.
+
+        `open_device`, `seen` and every message that was stored count as being seen.
+        """
 
     @abstractmethod
     def add_account(self, name: str, credentials: Credentials, bot: bool, time_ms: int) -> None:
@@ -176,8 +208,9 @@ class Store(Reader):
 
     @abstractmethod
     def remove_account(self, name: str) -> None:
-        """Remove the account, its devices and its cursors. Conversations stay, for the others in them; somebody who
-        gets the same name later does not get them. Raises NoSuchAccountError.
+        """Remove the account, its devices and its cursors. Conversations stay, for the others in them. Somebody who
+        gets the same name later is a new member of the direct ones: `joined` where they stand at the first message
+        after that, so nothing older is in the backlog, while offsets go on for the others. Raises NoSuchAccountError.
         """
 
     @abstractmethod

@@ -1,0 +1,10 @@
+"""The store on SQLite: one database file, `relay.db`, in the data directory.
+
+Who does what: `database` is the connection, its transactions and its errors; `schema` the tables and their migrations;
+`log` appends messages and indexes them behind the acknowledgement, with `tail` for what is not indexed yet; `devices`
+keeps cursors; `accounts` users; `reader` is the read side; `store` puts them together.
+"""
+
+from relay.store.sqlite.store import SqliteStore
+
+__all__ = ["SqliteStore"]

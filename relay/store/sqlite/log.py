@@ -1,0 +1,429 @@
+"""The conversation logs: append before the acknowledgement, index behind it.
+
+An append only adds rows at the end of table `log`; heads, the index of the latest rows and the message ids of devices
+are kept in memory (`tail`). Every `index_every` rows that tail is put aside and written to the tables `runs` and
+`sent` in sorted slices of some milliseconds, between groups of appends. When the process ends without it, the tail is
+read from the log again. Measurements: docs/decisions/store-append.md.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import apsw
+
+from relay.protocol.addresses import conversation_members, is_temporary
+from relay.protocol.codes import ErrorCode
+from relay.protocol.limits import MESSAGE_WINDOW
+from relay.store.base import Append, Appended, Refusal
+from relay.store.sqlite.database import Database
+from relay.store.sqlite.schema import KIND_DIRECT, ROLE_MEMBER
+from relay.store.sqlite.tail import Run, Tail, Unindexed, Window, decode_integers, encode_integers
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+# The tail costs about 16 bytes a row of memory and is read again after a crash: 65,536 rows are read in 0.1 s.
+INDEX_EVERY = 65_536
+
+# With nothing else to do, a shorter tail is worth indexing too.
+_INDEX_IDLE = 4_096
+
+# How many runs or windows one slice writes: a few milliseconds.
+_SLICE = 500
+
+# Seqs in one row of the index, so that finding an offset reads 4 KiB.
+_RUN_MAX = 512
+
+# The write-ahead log goes back into the database when it has this many pages (of 4 KiB), or fewer with nothing to do.
+_CHECKPOINT_PAGES = 4_000
+_CHECKPOINT_IDLE_PAGES = 250
+
+# How many conversations and devices are remembered, in each of a cache's two halves.
+_CACHED_MAX = 20_000
+
+# One statement for many rows runs them with one release of the interpreter lock; beside a busy event loop that takes
+# 30 % less CPU than a statement a row. Rows are inserted by the largest that fits.
+_ROWS = (64, 8, 1)
+_COLUMNS = 5
+
+
+def _insert_sql(rows: int) -> str:
+    values = ", ".join(
+        f"(?1 + {row}, ?{3 + row * _COLUMNS}, ?{4 + row * _COLUMNS}, ?2, "
+        f"?{5 + row * _COLUMNS}, ?{6 + row * _COLUMNS}, ?{7 + row * _COLUMNS})"
+        for row in range(rows)
+    )
+    return f'INSERT INTO log (seq, conversation_id, "offset", time_ms, device_id, message_id, packet) VALUES {values}'  # noqa: S608
+
+
+_LAST_ID = """
+SELECT d.id, (SELECT last_id FROM sent WHERE device_id = d.id ORDER BY last_seq DESC LIMIT 1)
+FROM users u JOIN devices d ON d.user_id = u.id
+WHERE u.name = ? AND d.name = ?
+"""
+
+_INSERTS = [(rows, _insert_sql(rows)) for rows in _ROWS]
+
+
+class Conversation:
+    """What an append needs to know. That it is cached means that its members exist."""
+
+    __slots__ = ("head", "id")
+
+    def __init__(self, conversation_id: int, head: int) -> None:
+        self.id = conversation_id
+        self.head = head
+
+
+class Cache(dict[K, V], Generic[K, V]):
+    """Remembers what was used lately: `cache[key]` loads what is missing, and a hit costs what a dict costs.
+
+    At `limit` entries the cache becomes the older half and starts anew; what is used again comes back from there.
+    """
+
+    def __init__(self, load: Callable[[K], V], limit: int = _CACHED_MAX) -> None:
+        super().__init__()
+        self._load = load
+        self._limit = limit
+        self._older: dict[K, V] = {}
+
+    def __missing__(self, key: K) -> V:
+        value = self._older.get(key)
+        if value is None:
+            value = self._load(key)
+        if len(self) >= self._limit:
+            self._older = dict(self)
+            super().clear()
+        self[key] = value
+        return value
+
+    def drop(self, key: K) -> None:
+        """Load this one anew."""
+        self.pop(key, None)
+        self._older.pop(key, None)
+
+    def forget(self) -> None:
+        """Load everything anew."""
+        super().clear()
+        self._older = {}
+
+
+class _RefusedError(Exception):
+    """Ends the look-up of a conversation that cannot be written to."""
+
+    def __init__(self, code: ErrorCode, sentence: str) -> None:
+        self.refusal = Refusal(code, sentence)
+
+
+class Log:
+    """The writing side of the logs. For the thread that writes; `unindexed` is what readers may look into.
+
+    Nothing is read from the database before `load`.
+    """
+
+    def __init__(self, database: Database, index_every: int) -> None:
+        self.unindexed = Unindexed()
+        self.loaded = False
+        self._database = database
+        self._index_every = index_every
+        self._seq = 0
+        self._time_ms = 0
+        self._conversations = Cache(self._find_conversation)
+        # (user, device) -> window.
+        self._windows: Cache[tuple[str, str], Window] = Cache(self._find_window)
+        # What is left to index of the tail that was put aside.
+        self._runs_left: list[tuple[int, Run]] = []
+        self._windows_left: list[Window] = []
+        self._aside_end = 0
+
+    def __repr__(self) -> str:
+        tail = self.unindexed.tails[-1] if self.loaded else None
+        return f"<Log at {self._seq}, {self._seq - tail.start} rows not indexed>" if tail else "<Log, not loaded>"
+
+    def load(self) -> None:
+        """Read the tail, unless that was done. Raises apsw.Error."""
+        if self.loaded:
+            return
+        indexed: int = self._database.rows("SELECT value FROM facts WHERE name = 'indexed_seq'")[0][0]
+        tail = Tail(indexed)
+        self._seq = indexed
+        sql = (
+            'SELECT seq, conversation_id, "offset", device_id, message_id, time_ms FROM log WHERE seq > ? ORDER BY seq'
+        )
+        for seq, conversation_id, offset, device_id, message_id, time_ms in self._database.execute(sql, (indexed,)):
+            run = tail.runs.get(conversation_id)
+            if run is None:
+                run = tail.runs[conversation_id] = Run(offset)
+            run.seqs.append(seq)
+            window = tail.windows.get(device_id)
+            if window is None:
+                window = tail.windows[device_id] = self._load_window(device_id)
+            window.insert(message_id, seq)
+            window.seen_ms = max(window.seen_ms, time_ms)
+            self._seq = seq
+        self._runs_left, self._windows_left = [], []
+        self.unindexed.tails = (tail,)
+        self.unindexed.committed_seq = self._seq
+        self.loaded = True
+
+    def forget(self) -> None:
+        """Forget what is known of conversations, users and devices by name: something was changed or undone."""
+        self._conversations.forget()
+        self._windows.forget()
+
+    def forget_device(self, user: str, device: str) -> None:
+        """Forget what is known of one device by name: it was made."""
+        self._windows.drop((user, device))
+
+    def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
+        """See Store.append. Inside a transaction; `confirm` after its commit, `undo` after its rollback."""
+        answers: list[Appended | Refusal] = []
+        rows: list[Any] = []
+        tail = self.unindexed.tails[-1]
+        runs, windows = tail.runs, tail.windows
+        known_windows, conversations = self._windows, self._conversations
+        self._time_ms = time_ms
+        first, seq = self._seq + 1, self._seq
+        for name, user, device, message_id, packet, _ in items:
+            try:
+                window = known_windows[user, device]
+                if message_id <= window.last_id:
+                    self._insert(rows, first, time_ms)
+                    rows, first = [], seq + 1
+                    if answer := self._answer_again(window, message_id, packet):
+                        answers.append(answer)
+                        continue
+                conversation = conversations[name]
+                if not window.device_id:
+                    self._create_device(window, user, device)
+            except _RefusedError as refused:
+                answers.append(refused.refusal)
+                continue
+            seq += 1
+            conversation.head = offset = conversation.head + 1
+            run = runs.get(conversation.id)
+            if run is None:
+                run = runs[conversation.id] = Run(offset)
+            run.seqs.append(seq)
+            if message_id > window.last_id:
+                window.last_id = message_id
+                window.ids.append(message_id)
+                window.seqs.append(seq)
+            else:
+                window.insert(message_id, seq)
+            window.seen_ms = time_ms
+            windows[window.device_id] = window
+            rows += (conversation.id, offset, window.device_id, message_id, packet)
+            answers.append(_appended(Appended, (offset, time_ms, False)))
+        self._insert(rows, first, time_ms)
+        self._seq = seq
+        return answers
+
+    def confirm(self) -> None:
+        """What was appended is on disk: let readers see it."""
+        self.unindexed.committed_seq = self._seq
+
+    def undo(self) -> None:
+        """What was appended is not in the database: read the tail anew before the next use."""
+        self.forget()
+        self.loaded = False
+
+    def head(self, conversation_id: int) -> int:
+        """The last offset of the conversation, 0 if it is empty."""
+        head = self.unindexed.head(conversation_id)
+        return indexed_head(self._database.connection, conversation_id) if head is None else head
+
+    def last_message_id(self, user: str, device: str) -> int:
+        """See Store.last_message_id. Does not load the device's window: most that log in only listen."""
+        window = self._windows.get((user, device))
+        if window is not None:
+            return window.last_id
+        row = self._database.row(_LAST_ID, (user, device))
+        if row is None:
+            return 0
+        window = self.unindexed.window(row[0])
+        return window.last_id if window else row[1] or 0
+
+    def maintain(self, idle: bool) -> bool:
+        """See Store.maintain. Raises StoreError; what was to be written then stays due."""
+        tail = self.unindexed.tails[-1]
+        if len(self.unindexed.tails) == 1:
+            due = min(_INDEX_IDLE, self._index_every) if idle else self._index_every
+            if self._seq - tail.start < due:
+                self._checkpoint(_CHECKPOINT_IDLE_PAGES if idle else _CHECKPOINT_PAGES)
+                return False
+            self._put_aside(tail)
+        self._index_slice()
+        return True
+
+    def index_all(self) -> None:
+        """Index what there is. Raises StoreError."""
+        while len(self.unindexed.tails) > 1:
+            self._index_slice()
+        if self._seq > self.unindexed.tails[-1].start:
+            self._put_aside(self.unindexed.tails[-1])
+            while len(self.unindexed.tails) > 1:
+                self._index_slice()
+
+    def _insert(self, rows: list[Any], seq: int, time_ms: int) -> None:
+        at = 0
+        for count, sql in _INSERTS:
+            size = count * _COLUMNS
+            while len(rows) - at >= size:
+                self._database.execute(sql, [seq, time_ms, *rows[at : at + size]])
+                at += size
+                seq += count
+
+    def _answer_again(self, window: Window, message_id: int, packet: bytes) -> Appended | Refusal | None:
+        """The answer to an id that is not the highest so far; None if it is new all the same."""
+        seq = window.find(message_id)
+        if seq is None:
+            if window.is_past(message_id):
+                return Refusal(
+                    ErrorCode.ID_REUSED,
+                    f"message id {message_id} is more than {MESSAGE_WINDOW} messages old; ids must grow",
+                )
+            return None
+        sql = 'SELECT "offset", time_ms, packet FROM log WHERE seq = ?'
+        offset, time_ms, stored = self._database.rows(sql, (seq,))[0]
+        if stored != packet:
+            return Refusal(ErrorCode.ID_REUSED, f"message id {message_id} was used for another message")
+        return Appended(offset, time_ms, True)
+
+    def _find_conversation(self, name: str) -> Conversation:
+        members = conversation_members(name)
+        if members is None:
+            raise _RefusedError(ErrorCode.NO_SUCH_ROOM, f"there is no room {name!r}")
+        row = self._database.row
+        users = []
+        for user in dict.fromkeys(members):
+            known = row("SELECT id FROM users WHERE name = ?", (user,))
+            if known is None:
+                raise _RefusedError(ErrorCode.NO_SUCH_USER, f"there is no user {user!r}")
+            users.append(known[0])
+        found = row("SELECT id FROM conversations WHERE name = ?", (name,))
+        conversation = Conversation(found[0], self._full_head(found[0])) if found else self._create_conversation(name)
+        for user_id in users:
+            self._database.execute(
+                "INSERT OR IGNORE INTO members (user_id, conversation_id, role, joined) VALUES (?, ?, ?, ?)",
+                (user_id, conversation.id, ROLE_MEMBER, conversation.head),
+            )
+        return conversation
+
+    def _create_conversation(self, name: str) -> Conversation:
+        self._database.execute(
+            "INSERT INTO conversations (name, kind, created_ms) VALUES (?, ?, ?)", (name, KIND_DIRECT, self._time_ms)
+        )
+        return Conversation(self._database.connection.last_insert_rowid(), 0)
+
+    def _full_head(self, conversation_id: int) -> int:
+        """The head, what the open transaction appended included."""
+        for tail in reversed(self.unindexed.tails):
+            if run := tail.runs.get(conversation_id):
+                return run.first + len(run.seqs) - 1
+        return indexed_head(self._database.connection, conversation_id)
+
+    def _find_window(self, key: tuple[str, str]) -> Window:
+        """The device's window. For a device that is not known an empty one, with device id 0."""
+        sql = "SELECT d.id FROM users u JOIN devices d ON d.user_id = u.id WHERE u.name = ? AND d.name = ?"
+        row = self._database.row(sql, key)
+        if row is None:
+            return Window(0)
+        return self.unindexed.window(row[0]) or self._load_window(row[0])
+
+    def _load_window(self, device_id: int) -> Window:
+        window = Window(device_id)
+        sql = "SELECT pairs, time_ms FROM sent WHERE device_id = ?"
+        seqs: dict[int, int] = {}
+        for pairs, time_ms in self._database.execute(sql, (device_id,)):
+            numbers = decode_integers(pairs)
+            half = len(numbers) // 2
+            seqs.update(zip(numbers[:half], numbers[half:], strict=True))
+            window.persisted += half
+            window.seen_ms = time_ms
+        for message_id in sorted(seqs)[-MESSAGE_WINDOW:]:
+            window.insert(message_id, seqs[message_id])
+        return window
+
+    def _create_device(self, window: Window, user: str, device: str) -> None:
+        """Make the device known as one that sends. `window` is its empty one in the cache."""
+        self._database.execute(
+            "INSERT INTO devices (user_id, name, temporary, opened, seen_ms) "
+            "SELECT id, ?, ?, 0, ? FROM users WHERE name = ?",
+            (device, is_temporary(device), self._time_ms, user),
+        )
+        if not self._database.connection.changes():
+            raise _RefusedError(ErrorCode.NO_SUCH_USER, f"there is no user {user!r}")
+        window.device_id = self._database.connection.last_insert_rowid()
+
+    def _put_aside(self, tail: Tail) -> None:
+        """Begin to index the tail; what is appended from now on goes into a new one."""
+        self._aside_end = self._seq
+        self.unindexed.tails = (tail, Tail(self._seq))
+        self._runs_left = sorted(tail.runs.items(), reverse=True)
+        self._windows_left = [tail.windows[device_id] for device_id in sorted(tail.windows, reverse=True)]
+
+    def _index_slice(self) -> None:
+        """Write the next slice of what was put aside; with the last one the tail is let go of. Raises StoreError."""
+        runs = self._runs_left[-_SLICE:]
+        windows = [] if runs else self._windows_left[-_SLICE:]
+        last = not runs and len(windows) == len(self._windows_left)
+        with self._database.change():
+            self._write_runs(runs)
+            self._write_windows(windows)
+            if last:
+                self._database.execute("UPDATE facts SET value = ? WHERE name = 'indexed_seq'", (self._aside_end,))
+        del self._runs_left[len(self._runs_left) - len(runs) :]
+        del self._windows_left[len(self._windows_left) - len(windows) :]
+        for window in windows:
+            window.trim()
+        if last:
+            self.unindexed.tails = self.unindexed.tails[1:]
+
+    def _write_runs(self, runs: list[tuple[int, Run]]) -> None:
+        """A slice that was written before a crash is replaced by one with the same beginning that has more."""
+        rows = [
+            (conversation_id, run.first + at, encode_integers(run.seqs[at : at + _RUN_MAX]))
+            for conversation_id, run in runs
+            for at in range(0, len(run.seqs), _RUN_MAX)
+        ]
+        self._database.connection.executemany("REPLACE INTO runs VALUES (?, ?, ?)", rows)
+
+    def _write_windows(self, windows: list[Window]) -> None:
+        """Add a block for each window; many blocks become one, so that no more than two windows' worth is ever kept."""
+        start = self.unindexed.tails[0].start
+        rows = []
+        for window in windows:
+            ids, seqs = window.between(start, self._aside_end)
+            if window.persisted + len(ids) > 2 * MESSAGE_WINDOW:
+                self._database.execute("DELETE FROM sent WHERE device_id = ?", (window.device_id,))
+                window.persisted = 0
+                ids, seqs = window.between(0, self._aside_end)
+                ids, seqs = ids[-MESSAGE_WINDOW:], seqs[-MESSAGE_WINDOW:]
+            if not ids:
+                continue
+            window.persisted += len(ids)
+            pairs = encode_integers(ids) + encode_integers(seqs)
+            rows.append((window.device_id, max(seqs), window.last_id, window.seen_ms, pairs))
+        # A device that was forgotten meanwhile leaves nothing behind.
+        sql = "REPLACE INTO sent SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM devices WHERE id = ?1)"
+        self._database.connection.executemany(sql, rows)
+
+    def _checkpoint(self, pages: int) -> None:
+        if self._database.wal_pages >= pages:
+            self._database.checkpoint()
+
+
+def indexed_head(connection: apsw.Connection, conversation_id: int) -> int:
+    """The last indexed offset of a conversation, 0 if there is none."""
+    sql = (
+        "SELECT first_offset + length(seqs) / 8 - 1 FROM runs WHERE conversation_id = ? "
+        "ORDER BY first_offset DESC LIMIT 1"
+    )
+    row = connection.execute(sql, (conversation_id,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _appended(kind: type[Appended], values: tuple[int, int, bool]) -> Appended:
+    """An Appended without the cost of its keyword arguments; once per message."""
+    return tuple.__new__(kind, values)

@@ -1,0 +1,174 @@
+"""The tables, and how a database of an earlier version becomes one of this version.
+
+The version is SQLite's `user_version`. Each migration leads from its number to the next, all of them in one
+transaction. A published migration is never changed: a new one is added.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from relay.store.base import StoreError
+from relay.store.lock import DataLock, holder
+from relay.store.sqlite.database import Database
+
+# Marks the file as a relay's: "Rely" in ASCII.
+APPLICATION_ID = 0x52656C79
+
+KIND_DIRECT = 0
+KIND_ROOM = 1
+
+ROLE_MEMBER = 0
+ROLE_MODERATOR = 1
+ROLE_OWNER = 2
+
+# AUTOINCREMENT: an id is never used again, so that what a removed user, device or conversation left behind can never
+# be taken for another's.
+_VERSION_1 = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    salt BLOB NOT NULL,
+    iterations INTEGER NOT NULL,
+    stored_key BLOB NOT NULL,
+    server_key BLOB NOT NULL,
+    bot INTEGER NOT NULL,
+    disabled INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+-- Who was changed, disabled or removed, for a relay that runs meanwhile. Only the latest rows are kept.
+CREATE TABLE account_changes (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL) STRICT;
+
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    kind INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+-- joined: the member may read what has a higher offset.
+CREATE TABLE members (
+    user_id INTEGER NOT NULL,
+    conversation_id INTEGER NOT NULL,
+    role INTEGER NOT NULL,
+    joined INTEGER NOT NULL,
+    PRIMARY KEY (user_id, conversation_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_of_conversation ON members (conversation_id, user_id);
+
+-- opened: 0 while the device has only sent messages; it has no backlog then.
+CREATE TABLE devices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    temporary INTEGER NOT NULL,
+    opened INTEGER NOT NULL,
+    seen_ms INTEGER NOT NULL,
+    UNIQUE (user_id, name)
+) STRICT;
+CREATE INDEX temporary_devices ON devices (seen_ms) WHERE temporary;
+
+-- No row: the device has processed nothing since its user joined the conversation.
+CREATE TABLE cursors (
+    device_id INTEGER NOT NULL,
+    conversation_id INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    read INTEGER NOT NULL,
+    PRIMARY KEY (device_id, conversation_id)
+) STRICT, WITHOUT ROWID;
+
+-- The messages, in the order in which they were stored. Rows are only ever added at the end: this is all that happens
+-- before a message is acknowledged.
+CREATE TABLE log (
+    seq INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    device_id INTEGER NOT NULL,
+    message_id INTEGER NOT NULL,
+    packet BLOB NOT NULL
+) STRICT;
+
+-- The index of the log, complete up to the fact `indexed_seq`: the seqs (8 bytes each, little-endian) of a run of
+-- offsets that begins at first_offset. The last run of a conversation tells its head, and must never be deleted.
+CREATE TABLE runs (
+    conversation_id INTEGER NOT NULL,
+    first_offset INTEGER NOT NULL,
+    seqs BLOB NOT NULL,
+    PRIMARY KEY (conversation_id, first_offset)
+) STRICT, WITHOUT ROWID;
+
+-- The latest message ids of a device, complete up to `indexed_seq`, in blocks of pairs (message id, seq; 8 bytes each,
+-- little-endian). last_id is the device's highest id up to this block, last_seq the latest seq in it.
+CREATE TABLE sent (
+    device_id INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    last_id INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    pairs BLOB NOT NULL,
+    PRIMARY KEY (device_id, last_seq)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO facts VALUES ('indexed_seq', 0);
+"""
+
+
+def _create(database: Database) -> None:
+    database.execute(_VERSION_1)
+    database.execute("INSERT INTO facts VALUES ('secret', ?)", (os.urandom(32),))
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+# Entry n leads from version n to n + 1.
+MIGRATIONS: list[Callable[[Database], None]] = [_create]
+
+
+def prepare(database: Database, migrations: list[Callable[[Database], None]] = MIGRATIONS) -> None:
+    """Bring the database to this version. Raises StoreError for a file that is not a relay's, or of a later version."""
+    try:
+        version = _version(database)
+        if version > len(migrations):
+            raise StoreError(
+                f"{database.path} was written by a newer relay (schema {version}, this one knows {len(migrations)}); "
+                f"install that version again, or choose another directory with --data"
+            )
+        database.configure()
+        if version < len(migrations):
+            _migrate(database, migrations)
+    except apsw.Error as error:
+        raise database.explain(error) from error
+
+
+def _migrate(database: Database, migrations: list[Callable[[Database], None]]) -> None:
+    lock = _lock_out_others(database.path.parent)
+    try:
+        with database.change():
+            for migration in migrations[_version(database) :]:
+                migration(database)
+            database.execute(f"PRAGMA user_version = {len(migrations)}")
+    finally:
+        if lock:
+            lock.release()
+
+
+def _lock_out_others(directory: Path) -> DataLock | None:
+    """Make sure that no other relay, perhaps of an older version, works on the database while its tables change."""
+    if holder(directory) == os.getpid():
+        return None
+    return DataLock(directory)
+
+
+def _version(database: Database) -> int:
+    version = database.connection.pragma("user_version")
+    mark = database.connection.pragma("application_id")
+    tables = database.row("SELECT count(*) FROM sqlite_schema")
+    if mark != APPLICATION_ID and (version or (tables and tables[0])):
+        raise StoreError(
+            f"{database.path} is a database of another program; move it away, or choose another directory with --data"
+        )
+    return int(version)

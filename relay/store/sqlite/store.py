@@ -1,0 +1,182 @@
+"""SqliteStore: the pieces of this package behind the interface of a store."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import apsw
+
+from relay.protocol.scram import Credentials
+from relay.store.base import (
+    Account,
+    Append,
+    Appended,
+    Backlog,
+    Cursor,
+    Entry,
+    Reader,
+    Refusal,
+    Store,
+)
+from relay.store.sqlite import schema
+from relay.store.sqlite.accounts import Accounts
+from relay.store.sqlite.database import Database
+from relay.store.sqlite.devices import Devices
+from relay.store.sqlite.log import INDEX_EVERY, Log
+from relay.store.sqlite.reader import SqliteReader
+
+
+class SqliteStore(Store):
+    """A store in a directory. Opening makes the database if there is none, and raises StoreError if it cannot be used.
+
+    Accounts may be used beside a relay that runs on the same directory. Everything else is only for the process that
+    holds the directory's DataLock: it keeps in memory what is not indexed yet, and reads it at the first use.
+    """
+
+    def __init__(self, directory: Path, *, index_every: int = INDEX_EVERY) -> None:
+        self._database = Database(directory)
+        try:
+            schema.prepare(self._database)
+            self._log = Log(self._database, index_every)
+            self._devices = Devices(self._database, self._log)
+            self._accounts = Accounts(self._database)
+            self._own = SqliteReader(self._database.path, self._log.unindexed, self._database.connection)
+        except BaseException:
+            self._database.close()
+            raise
+        self._database.on_rollback = self._log.forget
+        self._closed = False
+        self._data_version = self._read_data_version()
+        self._accounts_changed = False
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {self._database.path}: {self._log!r}>"
+
+    def group(self) -> AbstractContextManager[None]:
+        self._load()
+        return self._database.group()
+
+    def maintain(self, idle: bool) -> bool:
+        self._load()
+        return self._log.maintain(idle)
+
+    def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
+        self._load()
+        self._database.begin()
+        try:
+            self._notice_others()
+            answers = self._log.append(items, time_ms)
+            self._database.commit()
+        except apsw.Error as error:
+            self._undo_append()
+            raise self._database.explain(error) from error
+        except BaseException:
+            self._undo_append()
+            raise
+        self._log.confirm()
+        return answers
+
+    def last_message_id(self, user: str, device: str) -> int:
+        self._load()
+        with self._database.reading():
+            self._notice_others()
+            return self._log.last_message_id(user, device)
+
+    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
+        self._load()
+        self._devices.open(user, device, start, time_ms)
+
+    def advance(self, cursors: Sequence[Cursor]) -> None:
+        self._load()
+        self._devices.advance(cursors)
+
+    def seen(self, devices: Sequence[tuple[str, str]], time_ms: int) -> None:
+        self._devices.seen(devices, time_ms)
+
+    def forget_devices(self, unused_since_ms: int) -> int:
+        self._load()
+        return self._devices.forget(unused_since_ms)
+
+    def add_account(self, name: str, credentials: Credentials, bot: bool, time_ms: int) -> None:
+        self._accounts.add(name, credentials, bot, time_ms)
+        self._note_account_change()
+
+    def set_credentials(self, name: str, credentials: Credentials) -> None:
+        self._accounts.set_credentials(name, credentials)
+        self._note_account_change()
+
+    def set_disabled(self, name: str, disabled: bool) -> None:
+        self._accounts.set_disabled(name, disabled)
+        self._note_account_change()
+
+    def remove_account(self, name: str) -> None:
+        self._accounts.remove(name)
+        self._note_account_change()
+
+    def account_changes(self) -> list[str]:
+        with self._database.reading():
+            self._notice_others()
+            if not self._accounts_changed:
+                return []
+            self._accounts_changed = False
+            return self._accounts.changes()
+
+    def secret(self) -> bytes:
+        with self._database.reading():
+            return bytes(self._database.rows("SELECT value FROM facts WHERE name = 'secret'")[0][0])
+
+    def reader(self) -> Reader:
+        self._load()
+        return SqliteReader(self._database.path, self._log.unindexed)
+
+    def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
+        self._load()
+        return self._own.read(conversation, after, limit, limit_bytes)
+
+    def backlog(self, user: str, device: str) -> list[Backlog]:
+        self._load()
+        return self._own.backlog(user, device)
+
+    def joined(self, user: str, conversation: str) -> int | None:
+        return self._own.joined(user, conversation)
+
+    def account(self, name: str) -> Account | None:
+        return self._own.account(name)
+
+    def accounts(self) -> list[Account]:
+        return self._own.accounts()
+
+    def close(self) -> None:
+        """Index what is not indexed yet and close. If that fails the next start reads it again; nothing is lost."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._log.loaded:
+                self._log.index_all()
+        finally:
+            self._database.close()
+
+    def _load(self) -> None:
+        """Read what is not indexed, at the first use and after a failed append."""
+        if not self._log.loaded:
+            with self._database.reading():
+                self._log.load()
+
+    def _undo_append(self) -> None:
+        self._log.undo()
+        self._database.roll_back()
+
+    def _notice_others(self) -> None:
+        """Another process changed an account: what is remembered of users and devices may be wrong."""
+        version = self._read_data_version()
+        if version != self._data_version:
+            self._data_version = version
+            self._note_account_change()
+
+    def _note_account_change(self) -> None:
+        self._log.forget()
+        self._accounts_changed = True
+
+    def _read_data_version(self) -> int:
+        return int(self._database.rows("PRAGMA data_version")[0][0])
