@@ -247,7 +247,18 @@ def nested(header: bytes, depth: int) -> bytes:
     return array(b"\x10", header * depth)
 
 
+def full_tree(size_max: int) -> bytes:
+    """Arrays of arrays in which everything announced is there: 15 branches on each level, `[nil]` for leaves."""
+    tree = b"\x91\xc0"
+    while 15 * len(tree) + 1 < size_max:
+        tree = b"\x9f" + tree * 15
+    branches = size_max // len(tree)
+    return bytes([0x90 | branches]) + tree * branches
+
+
 BOMBS = {
+    "full tree": full_tree(FRAME_MAX - 16),
+    "short, full tree": full_tree(2000),
     "array32 claims four billion": array(b"\x10", b"\xdd\xff\xff\xff\xff"),
     "map32 claims four billion": array(b"\x10", b"\xdf\xff\xff\xff\xff"),
     "str32 claims four billion": array(b"\x10", b"\xdb\xff\xff\xff\xff"),
