@@ -69,12 +69,12 @@ def add(name: str, bot: bool, password_stdin: bool, settings: Settings) -> None:
     if not bot:
         check_source(password_stdin)
     _make_directory(settings.data)
-    with _store(settings) as store:
+    with _store(settings, create=True) as store:
         if store.account(canonical) is not None:
             raise CommandError(f"{canonical} exists already; `relay user password {canonical}` sets a new password")
     password = secrets.token_urlsafe(32) if bot else new_password(canonical, password_stdin)
     credentials = _credentials(password, settings)
-    with _store(settings) as store:
+    with _store(settings, create=True) as store:
         store.add_account(canonical, credentials, bot, int(time.time() * 1000))
     _report(f"added {'bot' if bot else 'user'} {canonical}")
     if bot:
@@ -185,14 +185,15 @@ def _make_directory(data: Path) -> None:
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator["SqliteStore"]:
-    """The store in an existing data directory."""
+def _store(settings: Settings, create: bool = False) -> Iterator["SqliteStore"]:
+    """The store in the data directory; only with `create` one is made where there is none."""
     from relay.store.base import StoreError  # noqa: PLC0415
     from relay.store.sqlite import SqliteStore  # noqa: PLC0415 - brings apsw
+    from relay.store.sqlite.database import DATABASE_FILE  # noqa: PLC0415
 
-    if not settings.data.is_dir():
+    if not create and DATABASE_FILE not in _names_in(settings.data):
         raise CommandError(
-            f"there is no data directory {settings.data}; name it with --data, or begin with `relay user add`"
+            f"no relay's data is in {settings.data}; name its directory with --data, or add a user first"
         )
     try:
         store = SqliteStore(settings.data)
@@ -202,6 +203,15 @@ def _store(settings: Settings) -> Iterator["SqliteStore"]:
             store.close()
     except StoreError as error:
         raise CommandError(str(error)) from None
+
+
+def _names_in(data: Path) -> list[str]:
+    try:
+        return os.listdir(data)  # noqa: PTH208 - names are what is asked for
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CommandError(f"the data directory {data} cannot be read: {error.strerror}") from None
 
 
 def _credentials(password: str, settings: Settings) -> "Credentials":

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 # Long enough to log in nearby, short enough for somebody who pressed Tab.
 _COMPLETION_TIMEOUT_S = 1.0
 
-# How long a command that is told to end waits to hand over its acknowledgements.
-_LAST_WORDS_S = 2.0
-
 
 def connection_options(command: Callable[..., None]) -> Callable[..., None]:
     """--url and --profile; the command gets the complete `url` to use, password included."""
@@ -47,14 +44,8 @@ def connected(url: str, device: str | None = None, timeout: float = 10) -> Itera
     from relay_client import Client  # noqa: PLC0415 - brings sockets, threads and the protocol
 
     end_on_sigterm()
-    with explained():
-        client = Client(url, device=device, timeout=timeout)
-        try:
-            yield client
-        except BaseException:
-            client.close(timeout=_LAST_WORDS_S)
-            raise
-        client.close()
+    with explained(), Client(url, device=device, timeout=timeout) as client:
+        yield client
 
 
 @contextmanager

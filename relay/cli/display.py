@@ -54,15 +54,16 @@ def paint(name: str, wanted: bool) -> str:
     return f"\x1b[{_PALETTE[zlib.crc32(name.encode()) % len(_PALETTE)]}m{name}\x1b[0m"
 
 
-def message_line(message: "ReceivedMessage", colours: bool) -> str:
-    """`HH:MM sender: text`, local time. Further lines of the text are indented, so that they cannot pass for
-    messages of somebody else.
+def message_line(message: "ReceivedMessage", me: str, colours: bool) -> str:
+    """`HH:MM sender: text` in local time; `HH:MM sender to somebody: text` for what did not come to `me`.
+
+    Further lines of the text are indented, so that they cannot pass for messages of somebody else.
     """
-    clock = time.strftime("%H:%M", time.localtime(message.time.timestamp()))
-    sender = escape_line(str(message.sender))
-    room = f" {escape_line(message.to)}" if message.to.startswith("#") else ""
-    indent = "\n" + " " * (len(clock) + len(room) + len(sender) + 3)
-    return f"{clock}{room} {paint(sender, colours)}: {escape(message.text).replace(chr(10), indent)}"
+    clock = time.strftime("%H:%M", time.localtime(message.time_ms / 1000))
+    sender = escape_line(message.sender)
+    to = "" if message.to == me else f" to {escape_line(message.to)}"
+    indent = "\n" + " " * len(f"{clock} {sender}{to}: ")
+    return f"{clock} {paint(sender, colours)}{to}: {escape(message.text).replace(chr(10), indent)}"
 
 
 def plain(value: object) -> str:

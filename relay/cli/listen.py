@@ -54,7 +54,7 @@ def _show(client: "Client", as_json: bool, count: int | None, timeout: float | N
         if as_json:
             put_json(message_row(message))
         else:
-            put_line(message_line(message, colours))
+            put_line(message_line(message, client.user, colours))
         message.ack()
         seen += 1
     return seen

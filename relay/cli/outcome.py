@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from relay.cli.display import escape
+from relay.cli.display import escape_line
 from relay.config import ConfigError
 
 
@@ -70,7 +70,7 @@ class Root(click.Group):
         except ConfigError as error:
             code = complain(str(error), Exit.FAILED)
         except (KeyboardInterrupt, click.Abort):
-            code = complain("interrupted", Exit.INTERRUPTED)
+            code = Exit.INTERRUPTED  # by the person who pressed the keys; there is nothing to explain
         except BrokenPipeError:
             # Whoever read our output has enough. The interpreter must not try to flush the rest at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -80,7 +80,7 @@ class Root(click.Group):
 
 def complain(sentence: str, code: Exit) -> Exit:
     """Say on stderr what went wrong. Returns the code."""
-    click.echo(f"relay: {escape(sentence)}", err=True)
+    click.echo(f"relay: {escape_line(sentence)}", err=True)
     return code
 
 

@@ -36,9 +36,9 @@ def serve(file: Path | None, **flags: object) -> int:
     the variable the file.
     """
     settings = config.load(file, os.environ, flags)
-    from relay import server  # noqa: PLC0415 - brings gevent
+    from relay.server import StartError, run  # noqa: PLC0415 - brings gevent
 
     try:
-        return server.run(settings)
-    except server.StartError as error:
+        return run(settings)
+    except StartError as error:
         raise CommandError(str(error)) from None

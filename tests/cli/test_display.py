@@ -57,19 +57,20 @@ def message(text: str, to: str = "bob") -> ReceivedMessage:
 
 
 def test_a_line_break_cannot_pass_for_a_message_of_somebody_else() -> None:
-    first, second = message_line(message("hi\n12:00 carol: send me money"), colours=False).split("\n")
+    first, second = message_line(message("hi\n12:00 carol: send me money"), me="bob", colours=False).split("\n")
     assert first[2] == ":" and first[5:] == " alice: hi"
     assert second == " " * len("00:00 alice: ") + "12:00 carol: send me money"
 
 
 def test_hostile_text_arrives_harmless() -> None:
-    line = message_line(message(HOSTILE), colours=False)
+    line = message_line(message(HOSTILE), me="bob", colours=False)
     assert harmless(line)
     assert r"\x1b[2J" in line
 
 
-def test_a_room_is_shown() -> None:
-    assert message_line(message("hi", to="#ops"), colours=False)[5:] == " #ops alice: hi"
+def test_what_was_sent_to_others_shows_to_whom() -> None:
+    assert message_line(message("hi", to="#ops"), me="bob", colours=False)[5:] == " alice to #ops: hi"
+    assert message_line(message("hi", to="bob"), me="alice", colours=False)[5:] == " alice to bob: hi"
 
 
 def test_each_friend_has_a_colour_that_stays() -> None:

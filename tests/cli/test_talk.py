@@ -108,7 +108,7 @@ def test_leaving_hands_over_what_was_seen(town: Town, number: int, code: int) ->
         town.run("send", bob, "seen", user=alice)
         assert listening.line().endswith(f"{alice}: seen")
         assert listening.stop(number) == code
-        assert listening.rest("stderr") == []
+        assert "".join(listening.rest("stderr")) == ""
     town.run("send", bob, "unseen", user=alice)
     assert [message["body"] for message in town.received(bob, 1)] == ["unseen"]
 
@@ -219,7 +219,7 @@ def test_a_bot_answers_calls_and_messages(town: Town) -> None:
         assert call("--timeout", "0.2", "sleep")[0] == 5
         assert call("nothing")[0] == 1
         town.run("send", echo, "shout this", user=alice)
-        assert [message["body"] for message in town.received(alice, 1)] == ["SHOUT THIS"]
+        assert [message["body"] for message in town.received(alice, 2)] == ["shout this", "SHOUT THIS"]
         rows = [json.loads(line) for line in town.run("who", "--json", user=alice).stdout.splitlines()]
         assert {"user": echo, "sessions": ["bot"], "bot": True} in rows
         assert f"{echo} (bot)" in town.run("who", user=alice).stdout
@@ -245,17 +245,17 @@ def test_the_relay_itself_answers_calls(town: Town) -> None:
 def test_a_wrong_password_and_a_missing_relay_have_codes_of_their_own(town: Town) -> None:
     alice = town.user("alice")
     for url, code in {
-        f"relay://{alice}:wrong@{town.address}": 4,
-        f"relay://nobody:wrong@{town.address}": 4,
-        "relay://alice:x@127.0.0.1:1": 3,
-        "relay://alice:x@does-not-exist.invalid": 3,
-        "relay+unix://alice:x@/does/not/exist": 3,
-        "relay://alice:x@127.0.0.1:99999": 2,
+        f"relay://{alice}:s3cret@{town.address}": 4,
+        f"relay://nobody:s3cret@{town.address}": 4,
+        "relay://alice:s3cret@127.0.0.1:1": 3,
+        "relay://alice:s3cret@does-not-exist.invalid": 3,
+        "relay+unix://alice:s3cret@/does/not/exist": 3,
+        "relay://alice:s3cret@127.0.0.1:99999": 2,
     }.items():
         done = town.run("send", "--url", url, "bob", "hi")
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
         assert re.fullmatch(r"relay: [^\n]+\n", done.stderr)
-        assert "wrong" not in done.stderr.replace("wrong password", "")
+        assert "s3cret" not in done.stderr
 
 
 def test_refusals_are_sentences(town: Town) -> None:
