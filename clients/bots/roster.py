@@ -11,8 +11,9 @@ The relay's own `presence.list` says the same; this bot is an example of a bot t
 
 from typing import Any
 
-from relay.protocol.addresses import AddressError, prepare_name
 from relay_client import Bot, Call, MethodError
+
+from relay.protocol.addresses import AddressError, prepare_name
 
 bot = Bot()
 

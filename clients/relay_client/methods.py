@@ -8,7 +8,6 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from relay.protocol.codes import ErrorCode
@@ -26,6 +25,10 @@ class CallRefusedError(Exception):
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
+
+
+class TooLateError(Exception):
+    """The caller does not wait any more."""
 
 
 class Methods:
@@ -48,8 +51,10 @@ class Methods:
             )
         self._functions[name] = function
 
-    def prepare(self, call: Call) -> Callable[[], Any]:
-        """What to run to answer the call. Raises CallRefusedError."""
+    def run(self, call: Call) -> Any:
+        """What the method returns, perhaps an awaitable. Raises CallRefusedError, TooLateError, and its own errors."""
+        if time.monotonic() >= call.deadline_at:
+            raise TooLateError
         function = self._functions.get(call.method)
         if function is None:
             raise CallRefusedError(ErrorCode.NO_SUCH_METHOD, f"there is no method {call.method!r} here")
@@ -63,18 +68,16 @@ class Methods:
         except TypeError as error:
             wanted = f"{call.method}{_without_call(signature)}"
             raise CallRefusedError(ErrorCode.BAD_ARGUMENTS, f"{error}: the method is {wanted}") from None
-        return partial(function, call, *args, **kwargs)
-
-
-def is_too_late(call: Call) -> bool:
-    """Whether nobody waits for the answer any more."""
-    return time.monotonic() >= call.deadline_at
+        return function(call, *args, **kwargs)
 
 
 def fault_for(error: Exception, call: Call) -> tuple[int, str]:
     """(code, sentence) that tell the caller of a failure; logs what the caller is not told."""
     if isinstance(error, CallRefusedError | MethodError):
         return error.code, error.sentence
+    if isinstance(error, TooLateError):
+        log.warning("%r was not run: its turn came after its deadline", call)
+        return ErrorCode.TIMED_OUT, f"{call.method} was not run: its turn came after the call's time was over"
     log.error("%s failed for %s", call.method, call.sender_session, exc_info=error)
     if isinstance(error, BadValue):
         return ErrorCode.METHOD_FAILED, f"the answer of {call.method} cannot be sent; its log says why"

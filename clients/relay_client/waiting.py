@@ -6,12 +6,6 @@ from relay_client.errors import ConnectFailed, TimedOut
 # How much may wait to be sent before a program that sends signals is made to wait, too.
 UNSENT_MAX_BYTES = 1024 * 1024
 
-# Signals that nobody asks for: the latest are kept. They are sent without a promise, so losing old ones is in order.
-SIGNALS_MAX = 1000
-
-# Messages for a program that never asks for any; see Core about `receive`.
-UNASKED_MAX = 1000
-
 
 def not_stored(core: Core, to: str) -> TimedOut:
     """A message was not acknowledged in time."""

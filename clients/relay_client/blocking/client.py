@@ -7,28 +7,19 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from relay.protocol.payloads import Value
-from relay_client.blocking.handlers import Handlers
 from relay_client.blocking.pump import Pump
+from relay_client.blocking.workers import Workers
 from relay_client.core import Core, Pending, Phase
-from relay_client.errors import ClientClosed
-from relay_client.events import CallReceived, Event, MessageReceived, SignalReceived
-from relay_client.identity import identify
+from relay_client.jobs import Job
 from relay_client.methods import Methods
-from relay_client.received import Call, Online, ReceivedMessage, ReceivedSignal, Stored, online_from
-from relay_client.waiting import (
-    SIGNALS_MAX,
-    UNASKED_MAX,
-    UNSENT_MAX_BYTES,
-    left_unstored,
-    no_room,
-    not_connected,
-    not_stored,
-    not_taken,
-)
+from relay_client.received import Online, Stored, online_from
+from relay_client.shell import Shell, ShellMessage, ShellSignal, remaining_s
+from relay_client.waiting import UNSENT_MAX_BYTES, left_unstored, no_room, not_connected, not_stored, not_taken
 
 log = logging.getLogger("relay_client")
 
@@ -38,32 +29,22 @@ T = TypeVar("T")
 THREAD_END_S = 2.0
 
 
-class Message(ReceivedMessage):
+class Message(ShellMessage):
     """A received message."""
 
-    __slots__ = ("_client",)
-
-    def __init__(self, event: MessageReceived, client: "Client") -> None:
-        super().__init__(*event)
-        self._client = client
+    __slots__ = ()
+    _client: "Client"
 
     def reply(self, value: Value) -> Stored:
         """Send an answer to where this came from; returns once it is on the relay's disk. Errors as Client.send."""
         return self._client.send(self.reply_to, value)
 
-    def ack(self) -> None:
-        """Tell the relay that this message is dealt with, so that it never comes again. Does not wait."""
-        self._client._done(self)
 
-
-class Signal(ReceivedSignal):
+class Signal(ShellSignal):
     """A received signal."""
 
-    __slots__ = ("_client",)
-
-    def __init__(self, event: SignalReceived, client: "Client") -> None:
-        super().__init__(event.packet)
-        self._client = client
+    __slots__ = ()
+    _client: "Client"
 
     def reply(self, value: Value) -> None:
         """Send a signal back to the session it came from. Errors as Client.signal."""
@@ -96,7 +77,7 @@ class Posted:
         return self._client._wait_stored(self._pending, self.to, timeout)
 
 
-class Client:
+class Client(Shell[Message, Signal]):
     """One device of one user. The constructor connects and logs in, or raises LoginFailed or ConnectFailed.
 
     `url`: see relay_client.url; `password` replaces the one in it. `device=None` is a temporary device, which the
@@ -123,42 +104,23 @@ class Client:
         threads: int = 8,
         wait: bool = True,
     ) -> None:
-        self.timeout = timeout
-        identity, endpoint = identify(url, device, password)
-        self._place = endpoint.place
-        self._messages: deque[Message] = deque()
-        self._signals: deque[Signal] = deque(maxlen=SIGNALS_MAX)
-        self._left: list[Message] = []  # handed out by loops that were left, to be acknowledged if all ends well
-        self._asked = receive is True
-        self._handlers = Handlers(f"relay {identity.user}", threads, self._answer, self._refuse)
-        core = Core(identity, time.monotonic(), patience_s=patience_s, start=start, receive=receive)
-        self._pump = Pump(core, endpoint, timeout, self._dispatch)
+        self._workers = Workers(threads, "relay handler")
+        super().__init__(
+            url,
+            device,
+            timeout=timeout,
+            password=password,
+            start=start,
+            receive=receive,
+            patience_s=patience_s,
+            message=Message,
+            signal=Signal,
+            submit=self._workers.submit,
+        )
+        self._pump = Pump(self._core, self._endpoint, timeout, self._dispatch)
         self._pump.start()
         if wait:
-            self._wait_connected(patience_s)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.session} at {self._place}, {self._pump.core.phase.value}>"
-
-    @property
-    def session(self) -> str:
-        """Our own address: `alice/laptop`."""
-        return self._pump.core.session
-
-    @property
-    def user(self) -> str:
-        """Who we are: `alice`."""
-        return self.session.partition("/")[0]
-
-    @property
-    def device(self) -> str:
-        """Which of the user's devices we are: `laptop`."""
-        return self.session.partition("/")[2]
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection at this moment. Without one the client is busy getting it back."""
-        return self._pump.core.phase is Phase.OPEN
+            self._wait_connected()
 
     def send(self, to: str, value: Value, *, timeout: float | None = None) -> Stored:
         """Send a message to a user; returns once it is on the relay's disk.
@@ -183,7 +145,7 @@ class Client:
         """
         with self._pump as core:
             if not self._pump.changed.wait_for(
-                lambda: self._pump.unsent_bytes < UNSENT_MAX_BYTES, self._remaining(self._deadline(timeout))
+                lambda: self._pump.unsent_bytes < UNSENT_MAX_BYTES, remaining_s(self._deadline(timeout))
             ):
                 raise not_taken(core)
             core.signal(to, value)
@@ -233,31 +195,16 @@ class Client:
 
     def serve(self, method: str, function: Callable[..., Any]) -> None:
         """Answer calls of `method` with what `function(call, ...)` returns. It runs in one of the handler threads."""
-        self._handlers.methods.add(method, function)
+        self._methods.add(method, function)
         with self._pump as core:
-            pending = core.announce(self._handlers.methods.names, time.monotonic())
+            pending = core.announce(self._methods.names, time.monotonic())
         self._wait(pending)
 
     def on_message(self, function: Callable[[Message], Any]) -> None:
         """Hand every message to `function` instead of to `messages`, in the handler threads, those of one conversation
         in order. A message is acknowledged when `function` has returned or failed."""
-        with self._pump:
-            self._handlers.on_message = function
-            while self._messages:
-                self._handlers.take_message(self._messages.popleft())
+        self._set_message_handler(function)
         self.receive()
-
-    def on_signal(self, function: Callable[[Signal], Any]) -> None:
-        """Hand every signal to `function` instead of to `signals`, in the handler threads, in order per sender."""
-        with self._pump:
-            self._handlers.on_signal = function
-            while self._signals:
-                self._handlers.take_signal(self._signals.popleft())
-
-    def on_event(self, function: Callable[[Event], Any]) -> None:
-        """Hand what happens to the connection (relay_client.events: Connected, Disconnected, Ended, GapNoticed,
-        Complaint) to `function`, in a handler thread, in order."""
-        self._handlers.on_event = function
 
     def close(self, timeout: float | None = None) -> None:
         """Wait for the disk to have what is under way, tell the relay what was dealt with, and say goodbye.
@@ -266,7 +213,7 @@ class Client:
         stored. Calling it twice is allowed.
         """
         deadline_at = self._deadline(timeout)
-        self._handlers.close(self._remaining(deadline_at))
+        self._workers.close(remaining_s(deadline_at))
         self._ack_left()
         self._settle_up(deadline_at)
         with self._pump as core:
@@ -299,23 +246,23 @@ class Client:
         """Use these handlers; what the relay has to agree to is settled later."""
         with self._pump as core:
             now = time.monotonic()
-            self._handlers.methods = methods
-            self._handlers.on_message = on_message
-            self._handlers.on_signal = on_signal
+            self._methods = methods
+            self._message_handler = on_message
+            self._signal_handler = on_signal
             pending = [core.announce(methods.names, now)] if methods.names else []
             return pending + ([core.receive(now)] if on_message else [])
 
     def run_handler(self, lane: str, function: Callable[[], Any]) -> None:
         """Run a function in the handler threads."""
-        self._handlers.run(lane, function)
+        self._workers.submit(("lane", lane), Job(function))
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds; it is asked again after everything that happens, and after `wake`. Raises
         what ended the client."""
         with self._pump.changed:
-            self._pump.changed.wait_for(lambda: condition() or self._pump.core.phase is Phase.ENDED)
+            self._pump.changed.wait_for(lambda: condition() or self._core.phase is Phase.ENDED)
         if not condition():
-            self._pump.core.check_alive()
+            self._core.check_alive()
 
     def wake(self) -> None:
         """Have the condition of `wait_until` looked at."""
@@ -324,12 +271,8 @@ class Client:
 
     # Waiting.
 
-    def _deadline(self, timeout: float | None) -> float:
-        return time.monotonic() + (self.timeout if timeout is None else timeout)
-
-    @staticmethod
-    def _remaining(deadline_at: float) -> float:
-        return max(0.0, deadline_at - time.monotonic())
+    def _using(self) -> AbstractContextManager[Core]:
+        return self._pump
 
     def _wait(self, pending: Pending[T]) -> T:
         """For what the core settles by itself in time."""
@@ -341,21 +284,20 @@ class Client:
         timeout_s = self.timeout if timeout is None else max(0.0, timeout)
         with self._pump.changed:
             if not self._pump.changed.wait_for(lambda: pending.done, timeout_s):
-                raise not_stored(self._pump.core, to)
+                raise not_stored(self._core, to)
         return pending.result()
 
-    def _wait_connected(self, patience_s: float | None) -> None:
-        core = self._pump.core
-        limit_s = None if patience_s is None else self.timeout + patience_s
+    def _wait_connected(self) -> None:
+        core, changed = self._core, self._pump.changed
         try:
-            with self._pump.changed:
-                known = self._pump.changed.wait_for(lambda: core.was_open or core.phase is Phase.ENDED, limit_s)
+            with changed:
+                known = changed.wait_for(lambda: core.was_open or core.phase is Phase.ENDED, self._connect_timeout_s)
         except BaseException:
             self._abandon()
             raise
         if not known:
             with self._pump:
-                core.end(not_connected(core, self._place))
+                core.end(not_connected(core, self._endpoint.place))
         if not core.was_open:
             self._pump.join(THREAD_END_S)
             core.check_alive()
@@ -364,20 +306,15 @@ class Client:
         with self._pump as core:
             changed = self._pump.changed
             if not core.has_room and not changed.wait_for(
-                lambda: core.has_room or core.phase is Phase.ENDED, self._remaining(deadline_at)
+                lambda: core.has_room or core.phase is Phase.ENDED, remaining_s(deadline_at)
             ):
                 raise no_room(core)
             return core.post(to, value, time.monotonic())
 
     def _next(self, queue: deque[T], timeout: float | None) -> T | None:
-        core = self._pump.core
         with self._pump.changed:
-            self._pump.changed.wait_for(lambda: queue or core.phase is Phase.ENDED, timeout)
-            if queue:
-                return queue.popleft()
-            if core.error is not None and not isinstance(core.error, ClientClosed):
-                core.check_alive()
-        return None
+            self._pump.changed.wait_for(lambda: queue or self._core.phase is Phase.ENDED, timeout)
+            return self._next_or_end(queue)  # type: ignore[no-any-return]
 
     def _iterate_messages(self, timeout: float | None, count: int | None) -> Iterator[Message]:
         while count is None or count > 0:
@@ -394,16 +331,11 @@ class Client:
 
     # Ending.
 
-    def _ack_left(self) -> None:
-        left, self._left = self._left, []
-        for message in left:
-            message.ack()
-
     def _settle_up(self, deadline_at: float) -> None:
-        core = self._pump.core
+        core = self._core
         with self._pump.changed:
             ended = self._pump.changed.wait_for(
-                lambda: core.under_way == 0 or core.phase is Phase.ENDED, self._remaining(deadline_at)
+                lambda: core.under_way == 0 or core.phase is Phase.ENDED, remaining_s(deadline_at)
             )
             if not ended or core.phase is Phase.ENDED:
                 return
@@ -412,53 +344,15 @@ class Client:
                 return
             pending = core.sync(time.monotonic())
         with self._pump.changed:
-            self._pump.changed.wait_for(lambda: pending.done, self._remaining(deadline_at))
+            self._pump.changed.wait_for(lambda: pending.done, remaining_s(deadline_at))
         if not pending.done or pending.error is not None:
             log.warning("the relay did not confirm the last acknowledgements; those messages may come again")
 
     def _abandon(self) -> None:
-        self._handlers.close(0)
+        self._workers.close(0)
         with self._pump as core:
             core.close()
         self._pump.join(THREAD_END_S)
 
-    # What comes; the lock is held.
 
-    def _dispatch(self, event: Event) -> None:
-        match event:
-            case MessageReceived():
-                self._take_message(Message(event, self))
-            case SignalReceived():
-                signal = Signal(event, self)
-                if not self._handlers.take_signal(signal):
-                    self._signals.append(signal)
-            case CallReceived(call):
-                self._handlers.take_call(call)
-            case _:
-                self._handlers.take_event(self.session, event)
-
-    def _take_message(self, message: Message) -> None:
-        if self._handlers.take_message(message):
-            return
-        self._messages.append(message)
-        if not self._asked and len(self._messages) > UNASKED_MAX:
-            unwanted = self._messages.popleft()
-            self._pump.core.done(unwanted.conversation, unwanted.offset, time.monotonic())
-            log.info("%s: %r is dropped: nobody asks for messages here", self.session, unwanted)
-
-    # What handlers and messages do to the core, from any thread.
-
-    def _answer(self, call: Call, value: Value) -> None:
-        with self._pump as core:
-            core.answer(call, value)
-
-    def _refuse(self, call: Call, code: int, sentence: str) -> None:
-        with self._pump as core:
-            core.refuse(call, code, sentence)
-
-    def _done(self, message: Message) -> None:
-        with self._pump as core:
-            core.done(message.conversation, message.offset, time.monotonic())
-
-
-__all__ = ["Call", "Client", "Message", "Posted", "Signal"]
+__all__ = ["Client", "Message", "Posted", "Signal"]

@@ -1,17 +1,13 @@
-"""Runs handlers in a few threads: jobs of one lane one after the other, different lanes side by side.
-
-A conversation is a lane, so that its messages stay in order however slow their handler is. Threads are started when
-they are needed, and are greenlets under gevent.
-"""
+"""Runs handlers in a few threads, which are started when they are needed, and are greenlets under gevent."""
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
+
+from relay_client.jobs import Job
 
 log = logging.getLogger("relay_client")
-
-Job = Callable[[], object]
 
 
 class Workers:
@@ -25,7 +21,7 @@ class Workers:
         self._changed = threading.Condition()
         self._lanes: dict[Hashable, deque[Job]] = {}
         self._ready: deque[Hashable] = deque()  # lanes with a job that may start
-        self._threads = 0
+        self._running: set[threading.Thread] = set()
         self._idle = 0
         self._closing = False
 
@@ -40,43 +36,50 @@ class Workers:
                 return
             self._lanes[lane] = deque([job])
             self._ready.append(lane)
-            if self._idle < len(self._ready) and self._threads < self._threads_max:
+            if self._idle < len(self._ready) and len(self._running) < self._threads_max:
                 self._start_thread()
             self._changed.notify()
 
-    def close(self, timeout_s: float) -> bool:
-        """Start no further job, and wait for those that run. False if they are not finished in time."""
+    def close(self, timeout_s: float) -> None:
+        """Start no further job, and wait for those that run, at most so long. A handler may close its own client."""
+        own = threading.current_thread() in self._running
         with self._changed:
             self._closing = True
             self._ready.clear()
             self._lanes.clear()
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: self._threads == 0, timeout_s)
+            if not self._changed.wait_for(lambda: len(self._running) == own, timeout_s):
+                log.warning("handlers were still running after %.1f s; they are left behind", timeout_s)
 
     def _start_thread(self) -> None:
-        self._threads += 1
-        threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
+        thread = threading.Thread(target=self._work, name=f"{self._name} {len(self._running) + 1}", daemon=True)
+        self._running.add(thread)
+        thread.start()
 
     def _work(self) -> None:
         with self._changed:
-            while not self._closing:
-                if not self._ready:
-                    self._idle += 1
-                    self._changed.wait()
-                    self._idle -= 1
-                    continue
-                lane = self._ready.popleft()
-                job = self._lanes[lane].popleft()
-                self._changed.release()
-                try:
-                    job()
-                except (Exception, SystemExit):
-                    log.exception("a handler failed")
-                finally:
-                    self._changed.acquire()
-                self._finish(lane)
-            self._threads -= 1
-            self._changed.notify_all()
+            try:
+                while not self._closing:
+                    self._work_once()
+            finally:
+                self._running.discard(threading.current_thread())
+                self._changed.notify_all()
+
+    def _work_once(self) -> None:
+        """Run one job, or wait for something to happen. The lock is held, but not while the job runs."""
+        if not self._ready:
+            self._idle += 1
+            self._changed.wait()
+            self._idle -= 1
+            return
+        lane = self._ready.popleft()
+        job = self._lanes[lane].popleft()
+        self._changed.release()
+        try:
+            _run(job)
+        finally:
+            self._changed.acquire()
+            self._finish(lane)
 
     def _finish(self, lane: Hashable) -> None:
         jobs = self._lanes.get(lane)
@@ -84,3 +87,14 @@ class Workers:
             self._ready.append(lane)
         elif jobs is not None:
             del self._lanes[lane]
+
+
+def _run(job: Job) -> None:
+    try:
+        outcome = job.run()
+    except SystemExit as error:
+        job.failed(RuntimeError(f"a handler called sys.exit({error.code!r}), which ends nothing; see Bot.stop"))
+    except Exception as error:
+        job.failed(error)
+    else:
+        job.done(outcome)

@@ -1,0 +1,312 @@
+"""The asyncio client: a thin shell on the core.
+
+    async with aio.Client("relay://alice:secret@127.0.0.1:7450") as me:
+        await me.send("bob", "hello")
+        async for message in me.messages(timeout=5):
+            print(message.sender, message.text)
+
+All decisions are the core's, the bytes are the carrier's; here is what a program calls, and awaiting.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from relay.protocol.payloads import Value
+from relay_client.aio.carrier import Carrier
+from relay_client.aio.lanes import Lanes
+from relay_client.core import Core, Pending, Phase
+from relay_client.received import Online, Stored, online_from
+from relay_client.shell import Shell, ShellMessage, ShellSignal, remaining_s
+from relay_client.waiting import UNSENT_MAX_BYTES, left_unstored, no_room, not_connected, not_stored, not_taken
+
+log = logging.getLogger("relay_client")
+
+T = TypeVar("T")
+
+# How long `close` waits for the socket, after everything is said.
+SOCKET_END_S = 1.0
+
+
+class Message(ShellMessage):
+    """A received message."""
+
+    __slots__ = ()
+    _client: "Client"
+
+    async def reply(self, value: Value) -> Stored:
+        """Send an answer to where this came from; returns once it is on the relay's disk. Errors as Client.send."""
+        return await self._client.send(self.reply_to, value)
+
+
+class Signal(ShellSignal):
+    """A received signal."""
+
+    __slots__ = ()
+    _client: "Client"
+
+    async def reply(self, value: Value) -> None:
+        """Send a signal back to the session it came from. Errors as Client.signal."""
+        await self._client.signal(self.sender_session, value)
+
+
+class Posted:
+    """A message under way."""
+
+    def __init__(self, client: "Client", pending: Pending[Stored], to: str) -> None:
+        self._client = client
+        self._pending = pending
+        self.to = to
+
+    @property
+    def id(self) -> int:
+        """The number of this message among those of this device."""
+        return self._pending.id
+
+    @property
+    def done(self) -> bool:
+        """Whether its fate is known, so that `wait` returns at once."""
+        return self._pending.done
+
+    async def wait(self, timeout: float | None = None) -> Stored:  # noqa: ASYNC109 - the blocking client's surface
+        """Wait until it is on the relay's disk, at most `timeout` seconds (None: the client's).
+
+        Raises Refused, TimedOut (it stays under way: wait again), or what ended the client.
+        """
+        return await self._client._wait_stored(self._pending, self.to, timeout)
+
+
+class Client(Shell[Message, Signal]):
+    """One device of one user, in one event loop. `async with` connects and closes it; so do `connect` and `close`.
+
+    The arguments are those of the blocking client, relay_client.Client. Handlers are coroutine functions; plain
+    functions are allowed if they do not wait.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the URL have defaults and are named
+        self,
+        url: str,
+        device: str | None = None,
+        timeout: float = 10,
+        *,
+        password: str | None = None,
+        start: int | None = None,
+        receive: bool | None = None,
+        patience_s: float | None = 0,
+    ) -> None:
+        self._lanes = Lanes()
+        super().__init__(
+            url,
+            device,
+            timeout=timeout,
+            password=password,
+            start=start,
+            receive=receive,
+            patience_s=patience_s,
+            message=Message,
+            signal=Signal,
+            submit=self._lanes.submit,
+        )
+        self._carrier = Carrier(self._core, self._endpoint, timeout, self._dispatch)
+
+    async def connect(self) -> None:
+        """Connect and log in. Raises LoginFailed, ConnectFailed."""
+        core = self._core
+        self._carrier.start()
+        try:
+            known = await self._carrier.wait_for(
+                lambda: core.was_open or core.phase is Phase.ENDED, self._connect_timeout_s
+            )
+        except BaseException:
+            await self._abandon()
+            raise
+        if not known:
+            with self._carrier:
+                core.end(not_connected(core, self._endpoint.place))
+        if not core.was_open:
+            await self._carrier.ended(SOCKET_END_S)
+            core.check_alive()
+
+    async def send(self, to: str, value: Value, *, timeout: float | None = None) -> Stored:  # noqa: ASYNC109
+        """Send a message to a user; returns once it is on the relay's disk.
+
+        Raises Refused, BadAddress, BadValue, TimedOut (the message stays under way), or what ended the client.
+        """
+        deadline_at = self._deadline(timeout)
+        pending = await self._post(to, value, deadline_at)
+        return await self._wait_stored(pending, to, deadline_at - time.monotonic())
+
+    async def post(self, to: str, value: Value, *, timeout: float | None = None) -> Posted:  # noqa: ASYNC109
+        """Send a message without waiting for the disk: `wait` on what it returns, now or later.
+
+        Waits only while 256 messages are under way. Raises BadAddress, BadValue, TimedOut, or what ended the client.
+        """
+        return Posted(self, await self._post(to, value, self._deadline(timeout)), to)
+
+    async def signal(self, to: str, value: Value, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Send to the live sessions of a user, or to one session: at most once, without an answer.
+
+        Waits only while a lot is waiting to be sent. Raises NotConnected, TimedOut, BadAddress, BadValue, or what ended
+        the client.
+        """
+        if not await self._carrier.wait_for(
+            lambda: self._carrier.unsent_bytes < UNSENT_MAX_BYTES, remaining_s(self._deadline(timeout))
+        ):
+            raise not_taken(self._core)
+        with self._carrier as core:
+            core.signal(to, value)
+
+    async def call(
+        self,
+        to: str,
+        method: str,
+        *args: Value,
+        timeout: float | None = None,  # noqa: ASYNC109
+        **kwargs: Value,
+    ) -> Value:
+        """Call a method of a user, a session or `relay`, with positional or with named arguments, and return its
+        answer.
+
+        Raises CallFailed, TimedOut, ConnectionLost (it is unknown whether it ran), BadAddress, BadValue, or what ended
+        the client.
+        """
+        timeout_s = self.timeout if timeout is None else timeout
+        with self._carrier as core:
+            pending = core.call(to, method, args, kwargs, timeout_s=timeout_s, now=time.monotonic())
+        return await self._wait(pending)
+
+    async def who(self, *, timeout: float | None = None) -> list[Online]:  # noqa: ASYNC109
+        """Who is online now, by name. Errors as `call`."""
+        return online_from(await self.call("relay", "presence.list", timeout=timeout))
+
+    async def receive(self) -> None:
+        """Begin to receive messages, so that from now on the relay keeps them for this device. `messages` and
+        `on_message` do it, too."""
+        with self._carrier as core:
+            pending = core.receive(time.monotonic())
+        await self._wait(pending)
+
+    async def messages(self, timeout: float | None = None, count: int | None = None) -> AsyncIterator[Message]:  # noqa: ASYNC109
+        """Messages as they come. Ends after `count` of them, or once none came for `timeout` seconds.
+
+        A message is acknowledged when the next one is asked for, by `message.ack()`, or when the client is closed
+        after its loop was left. What is not acknowledged comes again when this device connects the next time.
+        """
+        self._asked = True
+        await self.receive()
+        self._ack_left()
+        while count is None or count > 0:
+            message = await self._next(self._messages, timeout)
+            if message is None:
+                return
+            self._left.append(message)
+            yield message
+            self._left.remove(message)
+            message.ack()
+            count = count - 1 if count is not None else None
+
+    async def signals(self, timeout: float | None = None, count: int | None = None) -> AsyncIterator[Signal]:  # noqa: ASYNC109
+        """Signals as they come, and the latest 1,000 that came before. Ends as `messages` does."""
+        while count is None or count > 0:
+            signal = await self._next(self._signals, timeout)
+            if signal is None:
+                return
+            yield signal
+            count = count - 1 if count is not None else None
+
+    async def serve(self, method: str, function: Callable[..., Any]) -> None:
+        """Answer calls of `method` with what `function(call, ...)` returns. Calls run side by side."""
+        self._methods.add(method, function)
+        with self._carrier as core:
+            pending = core.announce(self._methods.names, time.monotonic())
+        await self._wait(pending)
+
+    async def on_message(self, function: Callable[[Message], Any]) -> None:
+        """Hand every message to `function` instead of to `messages`, those of one conversation in order. A message is
+        acknowledged when `function` has returned or failed."""
+        self._set_message_handler(function)
+        await self.receive()
+
+    async def close(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Wait for the disk to have what is under way, tell the relay what was dealt with, and say goodbye.
+
+        Raises TimedOut if messages are still under way at the end of the timeout: it is unknown whether they are
+        stored. Calling it twice is allowed.
+        """
+        deadline_at = self._deadline(timeout)
+        await self._lanes.close(remaining_s(deadline_at))
+        self._ack_left()
+        await self._settle_up(deadline_at)
+        with self._carrier as core:
+            unstored = core.under_way
+            problem = left_unstored(core, unstored)
+            core.close()
+        await self._carrier.ended(SOCKET_END_S)
+        if unstored:
+            raise problem
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.close()
+        else:
+            await self._abandon()
+
+    # Waiting.
+
+    def _using(self) -> AbstractContextManager[Core]:
+        return self._carrier
+
+    async def _wait(self, pending: Pending[T]) -> T:
+        """For what the core settles by itself in time."""
+        await self._carrier.wait_for(lambda: pending.done, None)
+        return pending.result()
+
+    async def _wait_stored(self, pending: Pending[Stored], to: str, timeout: float | None) -> Stored:  # noqa: ASYNC109
+        timeout_s = self.timeout if timeout is None else max(0.0, timeout)
+        if not await self._carrier.wait_for(lambda: pending.done, timeout_s):
+            raise not_stored(self._core, to)
+        return pending.result()
+
+    async def _post(self, to: str, value: Value, deadline_at: float) -> Pending[Stored]:
+        core = self._core
+        if not await self._carrier.wait_for(
+            lambda: core.has_room or core.phase is Phase.ENDED, remaining_s(deadline_at)
+        ):
+            raise no_room(core)
+        with self._carrier:
+            return core.post(to, value, time.monotonic())
+
+    async def _next(self, queue: deque[T], timeout: float | None) -> T | None:  # noqa: ASYNC109
+        await self._carrier.wait_for(lambda: bool(queue) or self._core.phase is Phase.ENDED, timeout)
+        return self._next_or_end(queue)  # type: ignore[no-any-return]
+
+    # Ending.
+
+    async def _settle_up(self, deadline_at: float) -> None:
+        core = self._core
+        await self._carrier.wait_for(lambda: core.under_way == 0 or core.phase is Phase.ENDED, remaining_s(deadline_at))
+        if core.under_way or core.phase is Phase.ENDED:
+            return
+        with self._carrier:
+            pending = core.sync(time.monotonic())
+        if not await self._carrier.wait_for(lambda: pending.done, remaining_s(deadline_at)) or pending.error:
+            log.warning("the relay did not confirm the last acknowledgements; those messages may come again")
+
+    async def _abandon(self) -> None:
+        await self._lanes.close(0)
+        with self._carrier as core:
+            core.close()
+        await self._carrier.ended(SOCKET_END_S)
+
+
+__all__ = ["Client", "Message", "Posted", "Signal"]
