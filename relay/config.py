@@ -20,7 +20,7 @@ from relay.transport.endpoint import EndpointError, parse_endpoint
 PREFIX = "RELAY_"
 
 # Environment variables of our own that are no settings of the server.
-_OTHER_VARIABLES = frozenset({"RELAY_URL", "RELAY_PROFILE", "RELAY_PASSWORD"})
+_OTHER_VARIABLES = frozenset({"RELAY_URL", "RELAY_PROFILE"})
 
 # Linux and the BSDs: sun_path holds 108 and 104 bytes, the closing zero included.
 _UNIX_PATH_MAX_BYTES = 103

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import Running, run, running
+from tests.process import Running, run, running
 
 
 class Town:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cli.process import COMMAND, DEADLINE_S, environment
+from tests.process import COMMAND, DEADLINE_S, environment
 
 # Makes standard input the controlling terminal, so that Ctrl-C and /dev/tty work, and becomes the command.
 _ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"

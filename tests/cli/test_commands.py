@@ -14,7 +14,7 @@ from relay import __version__, config
 from relay.cli import root
 from relay.cli.outcome import CommandError
 from relay.cli.talk import parse_arguments
-from tests.cli.process import run
+from tests.process import run
 
 
 def invoke(*words: str, **more: str) -> Result:

@@ -12,7 +12,7 @@ import pytest
 from relay_client import Client
 
 from tests.cli.conftest import Town
-from tests.cli.process import COMMAND, environment, run, running
+from tests.process import COMMAND, environment, run, running
 from tests.cli.terminal import Terminal
 
 
@@ -111,6 +111,16 @@ def test_leaving_hands_over_what_was_seen(town: Town, number: int, code: int) ->
         assert "".join(listening.rest("stderr")) == ""
     town.run("send", bob, "unseen", user=alice)
     assert [message["body"] for message in town.received(bob, 1)] == ["unseen"]
+
+
+def test_ctrl_c_on_a_terminal_leaves_without_a_word(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    town.run("send", bob, "hi", user=alice)
+    terminal = Terminal("listen", home=town.home, env=town.env(bob) | {"NO_COLOR": "1"})
+    terminal.wait_for(f" {alice}: hi\r\n")
+    terminal.type("\x03")
+    assert terminal.finish() == 130
+    assert terminal.shown.endswith(f"{alice}: hi\r\n^C\r\n")
 
 
 def test_a_closed_pipe_ends_listening_and_loses_nothing(town: Town) -> None:
