@@ -23,7 +23,8 @@ from relay.config import Settings
 from relay.hub import HubPost, wait_for
 from relay.protocol.codes import CloseCode
 from relay.router.calls import SLOT_S
-from relay.router.router import Router
+from relay.router.membership import Bounds
+from relay.router.router import Clocks, Limits, Router
 from relay.session.handshake import Handshake, Terms
 from relay.session.outbox import Turn
 from relay.session.registry import Registry
@@ -55,6 +56,10 @@ _FORGET_S = 60.0
 # The store's thread and the event loop share one interpreter. Its default of 5 ms would make either wait that long
 # for the other; see docs/decisions.
 _SWITCH_INTERVAL_S = 0.0005
+
+
+_ROOM_MEMBERS_MAX = 10_000
+_ROOMS_PER_USER_MAX = 1_000
 
 
 class StartError(Exception):
@@ -91,7 +96,9 @@ class Relay:
             listener.start()
         self._chores = [
             gevent.spawn(_every, 1.0, self.registry.tick),
+            gevent.spawn(_every, 1.0, self.router.presence.tick),
             gevent.spawn(_every, SLOT_S, self.router.expire),
+            gevent.spawn(_every, _HOUSEKEEPING_S, self.router.receipts.tick),
             gevent.spawn(_every, _HOUSEKEEPING_S, self._housekeep),
             gevent.spawn(_every, _FORGET_S, self._forget_devices),
         ]
@@ -127,10 +134,12 @@ class Relay:
         self.router = Router(
             self._worker,
             AGENT,
-            clock_ms=_clock_ms,
-            monotonic_s=time.monotonic,
-            sessions_per_user_max=settings.sessions_per_user_max,
-            calls_in_flight_max=settings.calls_in_flight_max,
+            Clocks(_clock_ms, time.monotonic),
+            Limits(
+                settings.sessions_per_user_max,
+                settings.calls_in_flight_max,
+                Bounds(_ROOM_MEMBERS_MAX, _ROOMS_PER_USER_MAX),
+            ),
         )
         self.registry = Registry(
             min(settings.connections_max, _descriptors() - _DESCRIPTORS_RESERVED),
@@ -144,7 +153,7 @@ class Relay:
             self.registry,
             Authenticator(self._look_up, secret, settings.scram_iterations),
             Throttle(settings.login_delay_max_s),
-            lambda user, device: self._ask(lambda store: store.last_message_id(user, device)),
+            self._prepare,
             Surroundings(
                 self.router, Turn(gevent.get_hub().loop.run_callback), settings.outbox_max_bytes, self._forget_session
             ),
@@ -199,6 +208,22 @@ class Relay:
             self._worker.write(operation, done)
 
         return _value(wait_for(start))
+
+    def _prepare(self, user: str, device: str) -> int:
+        """What a login needs of the store: one trip, whose answer the router learns before anything newer."""
+
+        def look(store: Store) -> tuple[int, list[str], list[str]]:
+            return store.last_message_id(user, device), [], []
+
+        def start(done: Callable[[tuple[int, list[str], list[str]] | StoreError], None]) -> None:
+            def learn(found: tuple[int, list[str], list[str]] | StoreError) -> None:
+                if not isinstance(found, StoreError):
+                    self.router.learn(user, *found[1:])
+                done(found)
+
+            self._worker.write(look, learn)
+
+        return _value(wait_for(start))[0]
 
     def _look_up(self, name: str) -> Account | None:
         def start(done: Callable[[Account | StoreError | None], None]) -> None:

@@ -11,6 +11,8 @@ from relay.protocol.packets import NUMBERS, Ack, Delivery, Error, Message, Store
 from relay.router.directory import Directory
 from relay.router.feed import Feed
 from relay.router.log import Log
+from relay.router.receipts import Receipts
+from relay.router.rooms import LiveRooms
 from relay.router.subscriber import Subscriber
 from relay.store.base import Append, Appended, Backlog, Cursor, Refusal, Store, StoreError
 
@@ -32,8 +34,12 @@ class _Item(NamedTuple):
 class Conversations:
     """Stores messages and delivers them. No method yields; answers come back through `handle_appended`."""
 
-    def __init__(self, directory: Directory, log: Log, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, directory: Directory, rooms: LiveRooms, receipts: Receipts, log: Log, clock_ms: Callable[[], int]
+    ) -> None:
         self._directory = directory
+        self._rooms = rooms
+        self._receipts = receipts
         self._log = log
         self._clock_ms = clock_ms
         # Cursors that are not on the disk yet, and who waits for them; at most one write of them is under way.
@@ -114,8 +120,11 @@ class Conversations:
         """Note how far a device is; written with the next `save_cursors`. Foreign conversations are ignored."""
         if len(ack.conversation) > _CONVERSATION_MAX:
             return
-        if session.user in (conversation_members(ack.conversation) or ()):
-            self._note(Cursor(session.user, session.device, *ack))
+        members = conversation_members(ack.conversation)
+        if self._rooms.is_member(ack.conversation, session.user) if members is None else session.user in members:
+            cursor = Cursor(session.user, session.device, *ack)
+            self._note(cursor)
+            self._receipts.note(cursor)
 
     def save_cursors(self, done: Callable[[StoreError | None], None]) -> None:
         """Make all noted cursors durable. Those that could not be written stay noted."""
@@ -169,10 +178,12 @@ class Conversations:
                     session.feed.offer(conversation, item.offset, item.offset, item.delivery)
 
     def _readers(self, conversation: str) -> Iterable[Subscriber]:
-        first, second = conversation_members(conversation) or ("", "")
-        yield from self._directory.sessions_of(first)
-        if second != first:
-            yield from self._directory.sessions_of(second)
+        members = conversation_members(conversation)
+        if members is None:
+            yield from self._rooms.sessions_in(conversation)
+            return
+        for user in dict.fromkeys(members):
+            yield from self._directory.sessions_of(user)
 
 
 def _refusal(message_id: int, code: ErrorCode, sentence: str) -> bytes:
@@ -180,12 +191,10 @@ def _refusal(message_id: int, code: ErrorCode, sentence: str) -> bytes:
 
 
 def _obstacle(message: Message) -> tuple[ErrorCode, str] | None:
-    if message.to.startswith("#"):
-        return ErrorCode.NO_SUCH_ROOM, f"there is no room {message.to}, or you are not in it"
     if "/" in message.to:
         return ErrorCode.BAD_ADDRESS, "a message goes to a user or a room; send a signal to reach a single session"
-    if not is_name(message.to):
-        return ErrorCode.BAD_ADDRESS, f"{message.to[:NAME_MAX_BYTES]!r} is not the name of a user in canonical form"
+    if not is_name(message.to.removeprefix("#")):
+        return ErrorCode.BAD_ADDRESS, f"{message.to[:NAME_MAX_BYTES]!r} is not a user or room in canonical form"
     if not message.id:
         return ErrorCode.BAD_ARGUMENTS, "a message's id is 1 or higher"
     return None

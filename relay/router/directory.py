@@ -90,6 +90,10 @@ class Directory:
         devices = self._users[subscriber.user]
         devices[subscriber.device] = devices.pop(subscriber.device)
 
+    def is_online(self, user: str) -> bool:
+        """Whether the user has a live session."""
+        return user in self._users
+
     def users(self) -> list[str]:
         """The users with at least one live session, sorted."""
         return sorted(self._users)

@@ -67,6 +67,12 @@ class Feed:
         else:
             self._skip_to_log(conversation, offset, offset)
 
+    def leave(self, conversation: str) -> None:
+        """The user is not in the conversation any more."""
+        self._sent.pop(conversation, None)
+        if self._targets.pop(conversation, None) is not None and conversation in self._behind:
+            self._behind.remove(conversation)
+
     def handle_drained(self) -> None:
         """The session's queue has room again."""
         self._read_on()

@@ -1,50 +1,123 @@
-"""The router: one object that sessions hand their packets to. It only composes its parts."""
+"""The router: one object that sessions hand their packets to. It composes its parts and keeps them in step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from relay.protocol.addresses import RELAY
-from relay.protocol.packets import Call
+import msgpack
+
+from relay.protocol.addresses import RELAY, conversation_members, user_of
+from relay.protocol.codes import ErrorCode
+from relay.protocol.packets import Call, Fault, encode
 from relay.router import methods
+from relay.router.blocks import Blocks
 from relay.router.calls import CallTable
 from relay.router.conversations import Conversations
-from relay.router.directory import Directory
+from relay.router.directory import Directory, Route
 from relay.router.log import Log
+from relay.router.membership import Bounds
+from relay.router.presence import Presence
+from relay.router.receipts import MEMBERS_MAX, Receipts
+from relay.router.rooms import LiveRooms
 from relay.router.subscriber import Subscriber
 
 
-class Router:
-    """Everything that happens between sessions. `clock_ms` is the time of day, `monotonic_s` never jumps."""
+class Limits(NamedTuple):
+    """What one user, and one session, may have."""
 
-    def __init__(  # noqa: PLR0913, PLR0917
-        self,
-        log: Log,
-        agent: str,
-        clock_ms: Callable[[], int],
-        monotonic_s: Callable[[], float],
-        sessions_per_user_max: int,
-        calls_in_flight_max: int,
-    ) -> None:
+    sessions_per_user_max: int
+    calls_in_flight_max: int
+    rooms: Bounds
+
+
+class Clocks(NamedTuple):
+    """`time_ms` is the time of day, `monotonic_s` never jumps."""
+
+    time_ms: Callable[[], int]
+    monotonic_s: Callable[[], float]
+
+
+class Router:
+    """Everything that happens between sessions. No method yields."""
+
+    def __init__(self, log: Log, agent: str, clocks: Clocks, limits: Limits) -> None:
+        self.log = log
         self.agent = agent
-        self.clock_ms = clock_ms
-        self._monotonic_s = monotonic_s
-        self.directory = Directory(sessions_per_user_max)
-        self.calls = CallTable(self.directory, calls_in_flight_max)
-        self.conversations = Conversations(self.directory, log, clock_ms)
+        self.clock_ms = clocks.time_ms
+        self.limits = limits
+        self._monotonic_s = clocks.monotonic_s
+        self.directory = Directory(limits.sessions_per_user_max)
+        self.rooms = LiveRooms(self.directory)
+        self.blocks = Blocks(self.directory)
+        self.calls = CallTable(self.directory, limits.calls_in_flight_max)
+        self.presence = Presence(self.directory, clocks.time_ms)
+        self.receipts = Receipts(self._receipt_sessions)
+        self.conversations = Conversations(self.directory, self.rooms, self.receipts, log, clocks.time_ms)
+
+    def learn(self, user: str, rooms: Iterable[str], blocked: Iterable[str]) -> None:
+        """What the store knows of a user who is about to enter. Called in the order of the store's writes."""
+        self.rooms.learn(user, rooms)
+        self.blocks.learn(user, blocked)
+
+    def enter(self, session: Subscriber) -> None:
+        """A login succeeded: make the session reachable. Raises TooManySessionsError."""
+        try:
+            self.directory.attach(session)
+        finally:
+            self.rooms.forget(session.user)
+            self.blocks.forget(session.user)
+        self.rooms.attach(session)
+        self.presence.change(session.user)
+
+    def leave(self, session: Subscriber) -> None:
+        """A session ended: nobody reaches it any more, and who waits for it is told."""
+        self.directory.detach(session)
+        self.rooms.detach(session)
+        self.blocks.forget(session.user)
+        self.calls.leave(session)
+        self.presence.leave(session)
+        self.presence.change(session.user)
+        self.receipts.leave(session)
+        if session.feed is not None:
+            session.feed.stop()
 
     def call(self, caller: Subscriber, call: Call, frame: bytes) -> None:
         """Answer a call to the relay, or forward it."""
         if call.to == RELAY:
             methods.answer(self, caller, call)
+        elif self.blocks.blocks(user_of(call.to), caller.user):
+            sentence = f"{user_of(call.to)} does not take calls from you"
+            caller.outlet.push(encode(Fault(RELAY, caller.address, call.id, ErrorCode.BLOCKED, sentence)))
         else:
             self.calls.open(caller, call, frame, self._monotonic_s())
 
-    def leave(self, session: Subscriber) -> None:
-        """A session ended: nobody reaches it any more, and who waits for it is told."""
-        self.directory.detach(session)
-        self.calls.leave(session)
-        if session.feed is not None:
-            session.feed.stop()
+    def signal_route(self, sender: Subscriber, encoded: bytes) -> Route | None:
+        """Where signals to an address (as `address_bytes`) go; None if nobody is there or the sender may not."""
+        route = self.directory.route(encoded)
+        if route is not None:
+            if self.blocks and self.blocks.blocks(user_of(msgpack.unpackb(encoded)), sender.user):
+                return None
+            return route
+        if b"#" in encoded[:3]:
+            room: str = msgpack.unpackb(encoded)
+            if self.rooms.is_member(room, sender.user):
+                return self.rooms.route(room)
+        return None
+
+    def signal_obstacle(self, sender: Subscriber, to: str) -> tuple[ErrorCode, str]:
+        """Why there is no route."""
+        if to.startswith("#"):
+            return ErrorCode.NO_SUCH_ROOM, f"there is no room {to}, or you are not in it"
+        if self.blocks.blocks(user_of(to), sender.user):
+            return ErrorCode.BLOCKED, f"{user_of(to)} does not take signals from you"
+        return ErrorCode.NO_SUCH_SESSION, f"{to} is not connected; a signal reaches live sessions only"
 
     def expire(self) -> None:
         """Let time pass for calls in flight."""
         self.calls.expire(self._monotonic_s())
+
+    def _receipt_sessions(self, conversation: str) -> Iterable[Subscriber] | None:
+        members = conversation_members(conversation)
+        if members is None:
+            sessions = list(self.rooms.sessions_in(conversation))
+            return sessions if len(sessions) <= MEMBERS_MAX else None
+        return [session for user in dict.fromkeys(members) for session in self.directory.sessions_of(user)]

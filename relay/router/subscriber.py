@@ -31,6 +31,8 @@ class Subscriber(Protocol):
     device: str
     address: str
     bot: bool
+    # Whether the person says that she is not looking.
+    away: bool
     methods: frozenset[str]
     # Calls this session is answering, and its messages that wait for the disk.
     serving: int
@@ -43,6 +45,9 @@ class Subscriber(Protocol):
 
     def end(self, code: CloseCode, sentence: str, retry_ms: int | None = None) -> None:
         """Close the session: it has left the directory when this returns."""
+
+    def forget_routes(self) -> None:
+        """Find out anew where signals go: what this session may reach has changed."""
 
     def pause(self) -> None:
         """Take no more packets from the client until `resume`."""

@@ -29,13 +29,13 @@ def handle_signal(session: "Session", signal: Signal, frame: bytes) -> None:
     """Forward a signal that the fast path left: one with an id, or to somebody new, or to nobody."""
     if not _acceptable(session, signal):
         return
-    route = session.router.directory.route(address_bytes(signal.to))
+    route = session.router.signal_route(session, address_bytes(signal.to))
     if route is not None:
         for outlet in route.outlets:
-            outlet.signal(frame, 1)
+            if outlet is not session.outlet or not signal.to.startswith("#"):
+                outlet.signal(frame, 1)
     elif signal.id is not None:
-        sentence = f"{signal.to} is not connected; a signal reaches live sessions only"
-        session.refuse(NUMBERS[Signal], signal.id, ErrorCode.NO_SUCH_SESSION, sentence)
+        session.refuse(NUMBERS[Signal], signal.id, *session.router.signal_obstacle(session, signal.to))
 
 
 def handle_message(session: "Session", message: Message, frame: bytes) -> None:

@@ -71,15 +71,17 @@ class Handshake:
         registry: Registry,
         authenticator: Authenticator,
         throttle: Throttle,
-        last_message_id: Callable[[str, str], int],
+        prepare: Callable[[str, str], int],
         surroundings: Surroundings,
     ) -> None:
-        """`last_message_id(user, device)` may yield."""
+        """`prepare(user, device)` lets the router learn of the user; returns the device's last message id. It may
+        yield, and raises StoreError.
+        """
         self._terms = terms
         self._registry = registry
         self._authenticator = authenticator
         self._throttle = throttle
-        self._last_message_id = last_message_id
+        self._prepare = prepare
         self._surroundings = surroundings
         self._under_way: set[gevent.Greenlet] = set()
         self._stopping = False
@@ -174,7 +176,7 @@ class Handshake:
     def _begin(
         self, sock: socket.socket, peer: str, connection: ServerConnection, identity: Identity, data: bytes
     ) -> None:
-        last_message_id = self._last_message_id(identity.user, identity.device)
+        last_message_id = self._prepare(identity.user, identity.device)
         session = Session(identity, Connection(sock, peer, gevent.get_hub().loop), self._surroundings)
         connection.welcome(
             Welcome(
@@ -194,7 +196,7 @@ class Handshake:
         session.start()
         self._registry.add(session)
         try:
-            self._surroundings.router.directory.attach(session)
+            self._surroundings.router.enter(session)
         except TooManySessionsError:
             session.end(CloseCode.TOO_MANY_SESSIONS, "this user has as many sessions as one user may have; close one")
             return

@@ -16,6 +16,7 @@ from relay.protocol.frames import check_length
 from relay.protocol.limits import FRAME_MAX, HEADER_BYTES
 from relay.protocol.packets import Close, Error, Ping, Unknown, decode, encode
 from relay.protocol.states import FROM_CLIENT, State, next_state
+from relay.router.directory import Route
 from relay.router.feed import Feed
 from relay.router.router import Router
 from relay.session.handlers import HANDLERS
@@ -65,6 +66,7 @@ class Session:
         "_run",
         "_wanted",
         "address",
+        "away",
         "bot",
         "closing_s",
         "device",
@@ -100,6 +102,7 @@ class Session:
             self._handle_overflow,
         )
         self.phase = Phase.OPEN
+        self.away = False
         self.methods: frozenset[str] = frozenset()
         self.serving = 0
         self.storing = 0
@@ -173,6 +176,10 @@ class Session:
         if self.phase is Phase.OPEN:
             self._connection.resume()
 
+    def forget_routes(self) -> None:
+        """Find out anew where signals go: what this session may reach has changed."""
+        self._run = None
+
     def ping(self) -> None:
         """Ask the client for a sign of life."""
         self.pinged = True
@@ -204,7 +211,7 @@ class Session:
             if stop > end:
                 break
             if data.startswith(self._prefix, start + HEADER_BYTES):
-                self._run = learn_run(data, start, stop, self._prefix, self.router.directory)
+                self._run = learn_run(data, start, stop, self._prefix, self._find_route)
                 if self._run is not None:
                     continue
             self._handle(data[start:stop])
@@ -219,9 +226,14 @@ class Session:
             stop += size
             count += 1
         frames = data[start:stop]
+        excluded = self.outlet if run.to_room else None
         for outlet in run.route.outlets:
-            outlet.signal(frames, count)
+            if outlet is not excluded:
+                outlet.signal(frames, count)
         return stop
+
+    def _find_route(self, encoded: bytes) -> Route | None:
+        return self.router.signal_route(self, encoded)
 
     def _handle(self, frame: bytes) -> None:
         """Act on one frame by decoding it. Raises RemoteError."""

@@ -6,22 +6,25 @@ same bytes is known to be well-formed and authorised, and where it goes. What do
 signal, an unknown receiver, an unusual encoding) takes the slow path, which decodes and explains.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES
 from relay.protocol.packets import NUMBERS, Signal
-from relay.router.directory import Directory, Route, address_bytes
+from relay.router.directory import Route, address_bytes
 
 _NIL = 0xC0
+_ROOM = ord("#")
 _FIELDS = 1 + len(Signal._fields)
 
 
 class Run(NamedTuple):
-    """Signals with this header, each `size` bytes in all, go along `route`."""
+    """Signals with this header, each `size` bytes in all, go along `route`; to a room, not back to the sender."""
 
     header: bytes
     size: int
     route: Route
+    to_room: bool
 
 
 def signal_prefix(address: str) -> bytes:
@@ -29,10 +32,15 @@ def signal_prefix(address: str) -> bytes:
     return bytes((0x90 | _FIELDS, NUMBERS[Signal])) + address_bytes(address)
 
 
-def learn_run(data: bytes, start: int, stop: int, prefix: bytes, directory: Directory) -> Run | None:
-    """The run that the frame in `data[start:stop]` begins, which starts with `prefix`; None for the slow path."""
+def learn_run(
+    data: bytes, start: int, stop: int, prefix: bytes, find_route: Callable[[bytes], Route | None]
+) -> Run | None:
+    """The run that the frame in `data[start:stop]` begins, which starts with `prefix`; None for the slow path.
+
+    `find_route` gets an address as it stands in the packet and answers None where the sender may not send.
+    """
     to = start + HEADER_BYTES + len(prefix)
-    _, to_end = _string(data, to, stop)
+    name, to_end = _string(data, to, stop)
     if to_end >= stop or data[to_end] != _NIL:
         return None
     content, content_end = _string(data, to_end + 1, stop)
@@ -43,8 +51,8 @@ def learn_run(data: bytes, start: int, stop: int, prefix: bytes, directory: Dire
         return None
     if content_end - content > CONTENT_TYPE_MAX_BYTES or stop - body > BODY_MAX:
         return None
-    route = directory.route(data[to:to_end])
-    return None if route is None else Run(data[start:body], stop - start, route)
+    route = find_route(data[to:to_end])
+    return None if route is None else Run(data[start:body], stop - start, route, data[name] == _ROOM)
 
 
 def _string(data: bytes, start: int, stop: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ the same contract suite, tests/store/contract.py.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from typing import NamedTuple
 
 from relay.protocol.codes import ErrorCode
@@ -76,6 +77,32 @@ class Account(NamedTuple):
     created_ms: int
 
 
+class Role(StrEnum):
+    """What a user is in a room."""
+
+    OWNER = "owner"
+    MODERATOR = "moderator"
+    MEMBER = "member"
+    INVITED = "invited"
+    BANNED = "banned"
+
+    @property
+    def inside(self) -> bool:
+        """Whether messages of the room reach the user."""
+        return self in (Role.OWNER, Role.MODERATOR, Role.MEMBER)
+
+
+class Room(NamedTuple):
+    """A room; `name` has its mark, `#ops`; `members` counts those inside; `head` is the offset of its last message."""
+
+    name: str
+    title: str
+    public: bool
+    members: int
+    head: int
+    created_ms: int
+
+
 class StoreError(Exception):
     """The store could not do what was asked; the text is a sentence for a person, with the remedy."""
 
@@ -86,6 +113,10 @@ class StoreFullError(StoreError):
 
 class StoreBrokenError(StoreError):
     """A write or a sync failed. What is on disk is unknown: nothing more may be acknowledged, the process must end."""
+
+
+class RoomExistsError(StoreError):
+    """A room of this name exists already."""
 
 
 class NoSuchAccountError(StoreError):
