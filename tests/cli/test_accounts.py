@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Town
-from tests.process import run, running
 from tests.cli.terminal import Terminal
+from tests.process import run, running
 
 
 def names(home: Path) -> dict[str, dict[str, object]]:

@@ -12,8 +12,8 @@ import pytest
 from relay_client import Client
 
 from tests.cli.conftest import Town
-from tests.process import COMMAND, environment, run, running
 from tests.cli.terminal import Terminal
+from tests.process import COMMAND, environment, run, running
 
 
 def test_a_message_goes_from_one_to_the_other(town: Town) -> None:
