@@ -119,9 +119,12 @@ class Feed:
 
         def done(page: list[Entry] | StoreError) -> None:
             self._reading = False
-            if not self.stopped:
+            if self.stopped:
+                return
+            # Meanwhile the user may have left the conversation, or left and come back to another place in it.
+            if conversation in self._targets and self._sent[conversation] == after:
                 self._take_page(conversation, page)
-                self._read_on()
+            self._read_on()
 
         self._log.read(read, done)
 
