@@ -93,6 +93,10 @@ class Arguments:
             raise self._wrong(f"{name} is a string")
         return value
 
+    def optional_text(self, name: str) -> str | None:
+        """A string, or None where it is missing."""
+        return None if self._values.get(name) is None else self.text(name)
+
     def number(self, name: str, default: int | None = None, highest: int = INTEGER_MAX) -> int | None:
         """A whole number from 0, or nil."""
         value = self._values.get(name, default)
