@@ -15,6 +15,7 @@ from relay.protocol.limits import FRAME_MAX
 from relay.protocol.packets import NUMBERS, PACKETS, Packet, decode, encode, name_of
 from relay.protocol.scram import ITERATIONS_MAX, ITERATIONS_MIN, MECHANISM, ClientLogin, ServerLogin
 from relay.protocol.states import FROM_CLIENT, FROM_RELAY, State
+from relay.router.methods import METHODS
 from tests.protocol import examples
 from tests.protocol.examples import EXAMPLES, LOGIN, UNUSUAL, Block
 
@@ -104,6 +105,11 @@ def test_no_code_is_explained_that_does_not_exist() -> None:
 def test_ranges_of_close_codes(first: int, last: int, retry: Retry) -> None:
     assert row(f"{first} to {last}").search(section("15. Close codes"))
     assert retry_after_close(first) is retry_after_close(last) is retry
+
+
+def test_every_call_that_the_relay_answers_is_described() -> None:
+    described = re.findall(r"^### `([\w.]+)`$", SPECIFICATION, re.MULTILINE)
+    assert sorted(described) == sorted(METHODS)
 
 
 def states_in_document(title: str) -> dict[tuple[State, str], State]:

@@ -302,9 +302,8 @@ def test_threads_do_not_see_each_others_packets() -> None:
     def work(number: int) -> None:
         bodies = [bytes([number]) * size for size in (10, 5000)]
         expected = [Signal("a/b", "c", number, "", body) for body in bodies]
-        payloads = [encode_payload(packet) for packet in expected]
         for _ in range(2000):
-            mixed_up.extend(p for p in map(decode, payloads) if p not in expected)
+            mixed_up.extend(p for p in map(decode, map(encode_payload, expected)) if p not in expected)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
