@@ -41,7 +41,9 @@ def test_what_travels(value: Value, content_type: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, 2**64, -(2**63) - 1, 1j, "\ud800", ["\ud800"], {"a": object()}], ids=ascii
+    "value",
+    [object(), {1, 2}, 2**64, -(2**63) - 1, 1j, "\ud800", ["\ud800"], {"a": object()}],
+    ids=["object", "set", "large", "small", "complex", "surrogate", "surrogate inside", "object inside"],
 )
 def test_what_msgpack_cannot_say_is_refused(value: Value) -> None:
     with pytest.raises(PayloadError, match="cannot be sent"):
