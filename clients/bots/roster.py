@@ -13,8 +13,6 @@ from typing import Any
 
 from relay_client import Bot, Call, MethodError
 
-from relay.protocol.addresses import AddressError, prepare_name
-
 bot = Bot()
 
 
@@ -26,12 +24,10 @@ def who(call: Call) -> dict[str, Any]:
 
 @bot.method("roster.is_online")
 def is_online(call: Call, user: str) -> bool:
-    """Whether a user has at least one session. Someone who does not exist is not online."""
-    try:
-        name = prepare_name(user)
-    except (AddressError, TypeError) as error:
-        raise MethodError(f"{user!r} is not a user's name: {error}") from None
-    return any(online.user == name for online in bot.who())
+    """Whether a user has at least one session. Somebody who does not exist is not online."""
+    if not isinstance(user, str):
+        raise MethodError(f"a user's name is a text, not {user!r}")
+    return any(online.user == user.lower() for online in bot.who())
 
 
 if __name__ == "__main__":

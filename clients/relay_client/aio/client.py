@@ -21,8 +21,8 @@ from relay_client.aio.carrier import Carrier
 from relay_client.aio.lanes import Lanes
 from relay_client.core import Core, Pending, Phase
 from relay_client.received import Online, Stored, online_from
+from relay_client.sentences import UNSENT_MAX_BYTES, left_unstored, no_room, not_connected, not_stored, not_taken
 from relay_client.shell import Shell, ShellMessage, ShellSignal, remaining_s
-from relay_client.waiting import UNSENT_MAX_BYTES, left_unstored, no_room, not_connected, not_stored, not_taken
 
 log = logging.getLogger("relay_client")
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from relay_client.core import Core, Phase
 from relay_client.errors import RelayError
 from relay_client.events import Event
-from relay_client.reach import LOST_BY_END, why_lost, why_unreachable
+from relay_client.sentences import LOST_BY_END, why_lost, why_unreachable
 from relay_client.url import Endpoint
 
 log = logging.getLogger("relay_client")

@@ -1,4 +1,7 @@
-"""What a shell reports when it waited in vain; the same for both."""
+"""What both shells say when they waited in vain, or could not reach the relay: what happened, and what to check."""
+
+import errno
+import socket
 
 from relay_client.core import Core, Phase
 from relay_client.errors import ConnectFailed, TimedOut
@@ -39,3 +42,28 @@ def left_unstored(core: Core, count: int) -> TimedOut:
 
 def _state(core: Core) -> str:
     return "the relay has not answered yet" if core.phase is Phase.OPEN else f"there is no connection: {core.reason}"
+
+
+def why_unreachable(error: OSError, timeout_s: float) -> str:
+    """A failure to connect a socket, and what to check."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout_s:g} s; check the address, the network and firewalls"
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there; check that the relay runs and that the port is right"
+    if isinstance(error, socket.gaierror):
+        return f"the host name cannot be resolved ({error.strerror}); check its spelling and the network"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such socket; check that the relay runs and that the path is right"
+    if isinstance(error, PermissionError):
+        return "this user may not open it; check the socket's permissions"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "this process has no file descriptors left; raise the limit (ulimit -n) or close some"
+    return f"{error.strerror or error}; check the address and the network"
+
+
+def why_lost(error: OSError) -> str:
+    """A failure of a connected socket."""
+    return f"the connection broke ({error.strerror or error})"
+
+
+LOST_BY_END = "the relay, or something on the way, ended the connection without a word"
