@@ -6,7 +6,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from relay.cli import root
 from tests.process import Running, run, running
 
 
@@ -63,3 +65,15 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, P
 def town(relay: tuple[Running, Path, str], tmp_path: Path) -> Town:
     _, data, address = relay
     return Town(tmp_path, data, address)
+
+
+def invoke(*words: str) -> Result:
+    """A command in this process, for what needs no relay."""
+    return CliRunner().invoke(root, words)
+
+
+def accounts(home: Path) -> dict[str, dict[str, object]]:
+    """The accounts in `data`, by name."""
+    done = run("user", "list", "--json", home=home)
+    assert done.returncode == 0, done.stderr
+    return {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from relay import config
+from tests.cli.conftest import invoke
 from tests.process import Running, run, running
 
 
@@ -78,3 +80,18 @@ def test_a_configuration_that_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "relay.toml").write_text("\nkeepalive = 3\n")
     sentence = refused(tmp_path, "--config", "relay.toml")
     assert sentence.startswith("relay.toml, line 2: 'keepalive' is not a setting; did you mean 'keepalive_")
+
+
+def test_serve_has_a_flag_for_each_setting() -> None:
+    shown = invoke("serve", "--help").stdout
+    for item in config.DECLARATIONS.values():
+        assert f"{item.flag} " in shown
+
+
+def test_serve_refuses_a_bad_setting_before_it_starts(tmp_path: Path) -> None:
+    result = run("serve", "--scram-iterations", "5", home=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == (
+        "relay: --scram-iterations: 5 is too small; expected a number of rounds from 4096 to 1000000\n"
+    )
+    assert list(tmp_path.iterdir()) == []

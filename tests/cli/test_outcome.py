@@ -1,4 +1,4 @@
-"""The command group without a relay: help, usage errors, configuration, completion, what is imported."""
+"""How commands end: help, sentences for mistakes, and what is imported for them."""
 
 import re
 import subprocess
@@ -8,17 +8,12 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
-from relay import __version__, config
+from relay import __version__
 from relay.cli import root
-from relay.cli.outcome import CommandError
-from relay.cli.talk import parse_arguments
+from relay.cli.outcome import Exit
+from tests.cli.conftest import invoke
 from tests.process import run
-
-
-def invoke(*words: str, **more: str) -> Result:
-    return CliRunner().invoke(root, words, **more)  # type: ignore[arg-type]
 
 
 def all_commands(group: click.Group = root, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -78,64 +73,6 @@ def test_a_usage_error_is_one_sentence_and_exit_code_2(tmp_path: Path, words: li
     assert result.stdout == ""
 
 
-def test_config_example_is_a_file_that_config_check_accepts(tmp_path: Path) -> None:
-    file = tmp_path / "relay.toml"
-    file.write_text(invoke("config", "example").stdout)
-    result = invoke("config", "check", str(file))
-    assert (result.exit_code, result.stdout) == (0, f"{file}: good, 0 settings\n")
-
-
-def test_config_check_names_the_line_at_fault(tmp_path: Path) -> None:
-    file = tmp_path / "relay.toml"
-    file.write_text("\nlogin_delay_max = 3\n")
-    result = invoke("config", "check", str(file))
-    assert result.exit_code == 1
-    assert result.stderr == (
-        f"relay: {file}, line 2: 'login_delay_max' is not a setting; did you mean 'login_delay_max_s'?\n"
-    )
-
-
-def test_serve_has_a_flag_for_each_setting() -> None:
-    shown = invoke("serve", "--help").stdout
-    for item in config.DECLARATIONS.values():
-        assert f"{item.flag} " in shown
-
-
-def test_serve_refuses_a_bad_setting_before_it_starts(tmp_path: Path) -> None:
-    result = run("serve", "--scram-iterations", "5", home=tmp_path)
-    assert result.returncode == 1
-    assert result.stderr == (
-        "relay: --scram-iterations: 5 is too small; expected a number of rounds from 4096 to 1000000\n"
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_prints_a_script(shell: str) -> None:
-    result = invoke("completion", shell)
-    assert result.exit_code == 0
-    assert "_RELAY_COMPLETE" in result.stdout
-
-
-def complete(tmp_path: Path, line: str) -> list[str]:
-    """What the shell's function would offer for a line that ends where Tab was pressed."""
-    words = line.split(" ")
-    env = {"_RELAY_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
-    result = run(home=tmp_path, env=env)
-    assert (result.returncode, result.stderr) == (0, "")
-    return [row.partition(",")[2] for row in result.stdout.splitlines() if row]
-
-
-def test_completion_offers_commands_profiles_and_nothing_where_it_knows_nothing(tmp_path: Path) -> None:
-    assert complete(tmp_path, "relay se") == ["send", "serve"]
-    assert complete(tmp_path, "relay send bo") == []
-    file = tmp_path / ".config" / "relay" / "profile.toml"
-    file.parent.mkdir(parents=True)
-    file.write_text('[home]\nurl = "relay://a:b@127.0.0.1:1"\n[work]\nurl = "relay://a:b@127.0.0.1:1"\n')
-    assert complete(tmp_path, "relay who --profile w") == ["work"]
-    assert complete(tmp_path, "relay send bo") == []
-
-
 @pytest.mark.parametrize("words", ["--help", "config example", "completion bash", "user list", "who", "send --help"])
 def test_only_serve_imports_gevent_and_help_imports_no_relay_at_all(tmp_path: Path, words: str) -> None:
     script = (
@@ -155,20 +92,12 @@ def test_only_serve_imports_gevent_and_help_imports_no_relay_at_all(tmp_path: Pa
         assert not {name for name in loaded if name.split(".")[0] in ("apsw", "msgpack", "scramp", "relay_client")}
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ([], ([], {})),
-        (["1", "2.5", "true", "null", "word", '"1"', "[1, 2]"], ([1, 2.5, True, None, "word", "1", [1, 2]], {})),
-        (["copies=2", "name=report.pdf", "empty="], ([], {"copies": 2, "name": "report.pdf", "empty": ""})),
-        (["a b=c", "=x", '"a=b"', "NaN", "-1"], (["a b=c", "=x", "a=b", "NaN", -1], {})),
-        (["[" * 100_000], (["[" * 100_000], {})),
-    ],
-)
-def test_arguments_of_a_call(words: list[str], expected: object) -> None:
-    assert parse_arguments(tuple(words)) == expected
+def test_the_docs_list_every_exit_code() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == [str(code.value) for code in Exit]
 
 
-def test_arguments_by_position_and_by_name_do_not_mix() -> None:
-    with pytest.raises(CommandError, match="all by position or all by name"):
-        parse_arguments(("1", "b=2"))
+def test_the_docs_mention_every_command() -> None:
+    text = "".join((Path(__file__).parents[2] / "docs" / name).read_text() for name in ("cli.md", "operations.md"))
+    missing = [" ".join(path) for path in all_commands() if f"relay {' '.join(path)} " not in text]
+    assert [name for name in missing if name not in ("user", "config")] == []

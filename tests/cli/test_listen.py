@@ -1,0 +1,95 @@
+"""`relay listen` against a real relay: what is shown, what is acknowledged, how it ends."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from tests.cli.conftest import Town
+from tests.cli.terminal import Terminal
+from tests.process import COMMAND, environment, running
+
+
+def test_each_message_is_shown_once_to_each_device(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    town.run("listen", "--timeout", "0", user=bob)
+    town.run("listen", "--timeout", "0", "--device", "phone", user=bob)
+    for number in range(3):
+        town.run("send", bob, str(number), user=alice)
+    assert [message["body"] for message in town.received(bob, 2)] == ["0", "1"]
+    assert [message["body"] for message in town.received(bob, 1)] == ["2"]
+    assert town.run("listen", "--timeout", "0.2", user=bob).stdout == ""
+    assert [message["body"] for message in town.received(bob, 3, "--device", "phone")] == ["0", "1", "2"]
+
+
+def test_listening_ends_by_timeout(town: Town) -> None:
+    bob = town.user("bob")
+    assert town.run("listen", "--timeout", "0.1", user=bob).returncode == 0
+    late = town.run("listen", "--timeout", "0.1", "--count", "1", user=bob)
+    assert (late.returncode, late.stderr) == (5, "relay: 0 of 1 messages came in time\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_leaving_hands_over_what_was_seen(town: Town, number: int, code: int) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    with running("listen", home=town.home, env=town.env(bob)) as listening:
+        town.run("send", bob, "seen", user=alice)
+        assert listening.line().endswith(f"{alice}: seen")
+        assert listening.stop(number) == code
+        assert "".join(listening.rest("stderr")) == ""
+    town.run("send", bob, "unseen", user=alice)
+    assert [message["body"] for message in town.received(bob, 1)] == ["unseen"]
+
+
+def test_ctrl_c_on_a_terminal_leaves_without_a_word(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    town.run("send", bob, "hi", user=alice)
+    terminal = Terminal("listen", home=town.home, env=town.env(bob) | {"NO_COLOR": "1"})
+    terminal.wait_for(f" {alice}: hi\r\n")
+    terminal.type("\x03")
+    assert terminal.finish() == 130
+    assert terminal.shown.endswith(f"{alice}: hi\r\n^C\r\n")
+
+
+def test_a_closed_pipe_ends_listening_and_loses_nothing(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    for number in range(3):
+        town.run("send", bob, str(number), user=alice)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        (*COMMAND, "listen", "--json"),
+        env=environment(town.home, town.env(bob)),
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        timeout=30,
+        check=False,
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert [message["body"] for message in town.received(bob, 3)] == ["0", "1", "2"]
+
+
+def test_hostile_text_cannot_reach_the_terminal(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    town.run("send", bob, "-", user=alice, stdin=b"\x1b[2Jgone\nsecond \x9b31m\x07")
+    terminal = Terminal("listen", "--count", "1", home=town.home, env=town.env(bob))
+    assert terminal.finish() == 0
+    assert r"\x1b[2Jgone" in terminal.shown
+    assert "\x1b[2J" not in terminal.shown
+    assert "\x07" not in terminal.shown
+
+
+def test_friends_have_colours_on_a_terminal_unless_unwanted(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    shown = []
+    for env in ({}, {}, {"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        town.run("send", bob, "hi", user=alice)
+        terminal = Terminal("listen", "--count", "1", home=town.home, env=town.env(bob) | env)
+        assert terminal.finish() == 0
+        shown.append(terminal.shown[5:])
+    assert re.fullmatch(rf" \x1b\[\d+m{alice}\x1b\[0m: hi\r\n", shown[0])
+    assert shown[1] == shown[0]
+    assert shown[2] == shown[3] == f" {alice}: hi\r\n"
