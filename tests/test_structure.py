@@ -49,7 +49,9 @@ LAYERS = {
     "relay.__main__": layer("relay.cli", others="gevent"),
     "relay_client": layer("relay.protocol", "relay.__version__"),
     "bots": layer("relay_client"),
-    "loadtest": layer("relay_client", "relay.protocol", "loadtest", others="locust gevent msgpack psutil"),
+    "loadtest": layer(
+        "relay_client", "relay.protocol", "relay.store", "loadtest", others="locust gevent msgpack psutil"
+    ),
 }
 
 # Where a package's modules lie, and the directory of its tests.
@@ -59,6 +61,7 @@ PLACES |= {"clients/bots": ("bots", "tests/bots"), "loadtest": ("loadtest", "tes
 # Modules without a test module of their own name, and where they are tested instead.
 TESTED_ELSEWHERE = {
     "relay/__main__.py": "tests/test_structure.py",
+    "relay/store/base.py": "tests/store/contract.py",
 }
 
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc", "tools"}
