@@ -1,0 +1,21 @@
+"""One relay process for all tests of a worker whose settings allow it, and a stage on it for each test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.stage import RelayProcess, Stage
+
+
+@pytest.fixture(scope="session")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    with RelayProcess(tmp_path_factory.mktemp("relay"), drain_spread_s=0) as process:
+        yield process
+        assert process.process.stop() == 0
+        process.check_log()
+
+
+@pytest.fixture
+def stage(relay: RelayProcess) -> Iterator[Stage]:
+    with Stage(relay) as stage:
+        yield stage
