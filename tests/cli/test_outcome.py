@@ -99,5 +99,5 @@ def test_the_docs_list_every_exit_code() -> None:
 
 def test_the_docs_mention_every_command() -> None:
     text = "".join((Path(__file__).parents[2] / "docs" / name).read_text() for name in ("cli.md", "operations.md"))
-    missing = [" ".join(path) for path in all_commands() if not re.search(rf"relay {' '.join(path)}\\b", text)]
+    missing = [" ".join(path) for path in all_commands() if not re.search(rf"relay {' '.join(path)}\b", text)]
     assert missing == []
