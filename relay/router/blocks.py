@@ -18,17 +18,17 @@ class Blocks:
     def learn(self, user: str, blocked: Iterable[str]) -> None:
         """Whom the user blocks, as the store just said. What is known already is newer."""
         names = set(blocked)
-        if names:
+        if names and self._directory.concerns(user):
             self._blocked_by.setdefault(user, names)
 
     def forget(self, user: str) -> None:
         """A session of the user ended."""
-        if not self._directory.is_online(user):
+        if not self._directory.concerns(user):
             self._blocked_by.pop(user, None)
 
     def add(self, user: str, blocked: str) -> None:
         """The store has noted that `user` blocks `blocked`."""
-        if self._directory.is_online(user):
+        if self._directory.concerns(user):
             self._blocked_by.setdefault(user, set()).add(blocked)
             for session in self._directory.sessions_of(blocked):
                 session.forget_routes()

@@ -4,6 +4,7 @@ A route is found once by the bytes of an address as they stand in a packet, and 
 object for as long as anybody listens there, and empty afterwards.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgpack
@@ -39,6 +40,7 @@ class Directory:
         self._users: dict[str, dict[str, Subscriber]] = {}
         self._sessions: dict[str, Subscriber] = {}
         self._routes: dict[bytes, Route] = {}
+        self._expected: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -90,9 +92,19 @@ class Directory:
         devices = self._users[subscriber.user]
         devices[subscriber.device] = devices.pop(subscriber.device)
 
-    def is_online(self, user: str) -> bool:
-        """Whether the user has a live session."""
-        return user in self._users
+    def expect(self, user: str) -> None:
+        """A login of the user is under way."""
+        self._expected[user] += 1
+
+    def stop_expecting(self, user: str) -> None:
+        """The opposite of `expect`: the session is attached, or none came of the login."""
+        self._expected[user] -= 1
+        if not self._expected[user]:
+            del self._expected[user]
+
+    def concerns(self, user: str) -> bool:
+        """Whether the user has a live session, or a login under way: what is known of her has to be kept in step."""
+        return user in self._users or user in self._expected
 
     def users(self) -> list[str]:
         """The users with at least one live session, sorted."""

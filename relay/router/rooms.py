@@ -37,12 +37,12 @@ class LiveRooms:
 
     def learn(self, user: str, rooms: Iterable[str]) -> None:
         """The rooms a user is in, as the store just said; `attach` or `forget` follows. Known ones are newer."""
-        if user not in self._rooms_of:
+        if user not in self._rooms_of and self._directory.concerns(user):
             self._rooms_of[user] = set(rooms)
 
     def forget(self, user: str) -> None:
         """A session of the user ended, or none came of a login."""
-        if not self._directory.is_online(user):
+        if not self._directory.concerns(user):
             self._rooms_of.pop(user, None)
 
     def attach(self, session: Subscriber) -> None:

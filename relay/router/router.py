@@ -1,6 +1,7 @@
 """The router: one object that sessions hand their packets to. It composes its parts and keeps them in step."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgpack
@@ -53,18 +54,27 @@ class Router:
         self.receipts = Receipts(self._receipt_sessions)
         self.conversations = Conversations(self.directory, self.rooms, self.receipts, log, clocks.time_ms)
 
+    @contextmanager
+    def expecting(self, user: str) -> Iterator[None]:
+        """Around a login, from before its question to the store until `enter`: what is learnt of the user is kept
+        meanwhile, whichever of her other sessions end, and forgotten if nobody enters.
+        """
+        self.directory.expect(user)
+        try:
+            yield
+        finally:
+            self.directory.stop_expecting(user)
+            self.rooms.forget(user)
+            self.blocks.forget(user)
+
     def learn(self, user: str, rooms: Iterable[str], blocked: Iterable[str]) -> None:
-        """What the store knows of a user who is about to enter. Called in the order of the store's writes."""
+        """What the store knows of a user who is expected. Called in the order of the store's writes."""
         self.rooms.learn(user, rooms)
         self.blocks.learn(user, blocked)
 
     def enter(self, session: Subscriber) -> None:
         """A login succeeded: make the session reachable. Raises TooManySessionsError."""
-        try:
-            self.directory.attach(session)
-        finally:
-            self.rooms.forget(session.user)
-            self.blocks.forget(session.user)
+        self.directory.attach(session)
         self.rooms.attach(session)
         self.presence.change(session.user)
 
@@ -98,7 +108,10 @@ class Router:
                 return None
             return route
         if b"#" in encoded[:3]:
-            room: str = msgpack.unpackb(encoded)
+            try:
+                room: str = msgpack.unpackb(encoded)
+            except ValueError:  # not UTF-8
+                return None
             if self.rooms.is_member(room, sender.user):
                 return self.rooms.route(room)
         return None

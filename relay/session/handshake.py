@@ -161,7 +161,8 @@ class Handshake:
                 delay_s=self._throttle.fail(peer_host(peer), hello.user, time.monotonic()),
             ) from None
         assert account is not None
-        self._begin(sock, peer, connection, Identity(account.name, hello.device, account.bot), data)
+        with self._surroundings.router.expecting(account.name):
+            self._begin(sock, peer, connection, Identity(account.name, hello.device, account.bot), data)
         return True
 
     def _wait_for_turn(self, host: str) -> None:
@@ -177,6 +178,7 @@ class Handshake:
         self, sock: socket.socket, peer: str, connection: ServerConnection, identity: Identity, data: bytes
     ) -> None:
         last_message_id = self._prepare(identity.user, identity.device)
+        # From here on nothing yields.
         session = Session(identity, Connection(sock, peer, gevent.get_hub().loop), self._surroundings)
         connection.welcome(
             Welcome(

@@ -104,7 +104,10 @@ class Outbox:
             self._turn.add(self)
         self._chunks.append(frames)
         if self.size > self._overflow:
-            self._on_overflow()
+            # Much may be put in during one turn; only what the kernel does not take piles up.
+            self.flush()
+            if self.size > self._overflow:
+                self._on_overflow()
 
     def seal(self, frames: bytes, on_empty: Callable[[], None]) -> None:
         """Queue the last frames of this connection, and call `on_empty` once everything is with the kernel."""

@@ -24,6 +24,8 @@ def watch_presence(router: "Router", session: Subscriber, arguments: Arguments, 
         return {user: reader.last_seen_ms(user) or 0 for user in wanted}
 
     def finish(seen_ms: dict[str, int]) -> None:
+        if router.directory.session(session.address) is not session:
+            return
         router.presence.watch(session, seen_ms)
         users: list[Value] = [
             {"user": user, "state": str(router.presence.state(user)), "seen_ms": seen}
