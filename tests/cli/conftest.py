@@ -1,6 +1,7 @@
 """A real relay process for a whole test module, and users of each test's own."""
 
 import json
+import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from relay.cli import root
+from relay.protocol.scram import make_credentials
+from relay.store.sqlite import SqliteStore
 from tests.process import Running, run, running
 
 
@@ -25,11 +28,9 @@ class Town:
     def user(self, name: str = "user", *, bot: bool = False) -> str:
         """Add an account whose password is `secret-NAME`; the name is made unique."""
         name = f"{name}{next(self._numbers)}"
-        flags = ["--bot"] if bot else ["--password-stdin"]
-        done = self.run("user", "add", name, *flags, "--data", str(self.data), stdin=f"secret-{name}\n".encode())
-        assert done.returncode == 0, done.stderr
-        if bot:
-            self.run("user", "password", name, "--password-stdin", *self.on_data, stdin=f"secret-{name}".encode())
+        store = SqliteStore(self.data)
+        store.add_account(name, make_credentials(f"secret-{name}", 4096), bot, int(time.time() * 1000))
+        store.close()
         return name
 
     @property

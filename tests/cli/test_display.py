@@ -5,7 +5,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay_client.received import ReceivedMessage
 
@@ -19,6 +19,7 @@ def harmless(text: str) -> bool:
     return not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text if c not in "\n\t")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=())))
 def test_escaped_text_holds_no_control_character(text: str) -> None:
     assert harmless(escape(text))
@@ -31,6 +32,7 @@ def test_what_is_escaped_stays_readable() -> None:
     assert escape("多谢 👋🏽\n\tשלום") == "多谢 👋🏽\n\tשלום"
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
 def test_json_is_harmless_and_exact(value: object) -> None:
     text = json_text(value)
