@@ -336,7 +336,7 @@ def _decode_unusual(elements: Sequence[object]) -> Packet | Unknown:
         raise RemoteError(CloseCode.BAD_PACKET, "a packet's first element is its type, a small positive integer")
     for value in elements:
         if type(value) not in _SCALARS:
-            raise RemoteError(CloseCode.BAD_PACKET, f"a packet holds scalars only, not {type(value).__name__}")
+            raise RemoteError(CloseCode.BAD_PACKET, f"a packet holds scalars only, not {_container_name(value)}")
     shape = _SHAPES.get(number)
     if shape is None:
         return Unknown(number, _id_of(elements))
@@ -350,6 +350,10 @@ def _decode_unusual(elements: Sequence[object]) -> Packet | Unknown:
             field = shape.kind._fields[position - 1]
             raise RemoteError(CloseCode.BAD_PACKET, f"field {field!r} of a {name} packet must be {_wanted(accepted)}")
     return shape.kind._make(elements[1 : len(shape.fields) + 1])
+
+
+def _container_name(value: object) -> str:
+    return {tuple: "an array", dict: "a map", float: "a float"}.get(type(value), "an extension type")
 
 
 def _fits(value: object, accepted: frozenset[type]) -> bool:

@@ -238,6 +238,14 @@ def test_what_is_no_id_is_not_taken_for_one(identifier: object) -> None:
     assert decode(msgpack.packb([32, "a/b", "c", identifier])) == Unknown(32, None)
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [([1], "an array"), ({}, "a map"), (1.5, "a float"), (msgpack.ExtType(5, b""), "an extension type")],
+)
+def test_the_reason_names_what_is_no_scalar(value: object, name: str) -> None:
+    assert refused(msgpack.packb([5, value])).sentence == f"a packet holds scalars only, not {name}"
+
+
 def test_floats_are_no_scalars_of_ours() -> None:
     refused(msgpack.packb([32, 1.5]))
     refused(msgpack.packb([5, 42, 1.5]))
