@@ -23,12 +23,13 @@ _CONVERSATION_MAX = 2 * NAME_MAX_BYTES + 1
 
 
 class _Item(NamedTuple):
-    """A stored message on its way out: both frames that speak of it."""
+    """A stored message on its way out, and the sender's answer."""
 
     origin: Subscriber
-    offset: int
     answer: bytes
-    delivery: bytes
+    offset: int
+    time_ms: int
+    packet: bytes
 
 
 class Conversations:
@@ -83,8 +84,8 @@ class Conversations:
             if result.repeated:
                 origin.outlet.push(answer)
             else:
-                delivery = encode(Delivery(item.conversation, result.offset, result.time_ms, item.packet))
-                runs.setdefault(item.conversation, []).append(_Item(origin, result.offset, answer, delivery))
+                stored = _Item(origin, answer, result.offset, result.time_ms, item.packet)
+                runs.setdefault(item.conversation, []).append(stored)
         for conversation, run in runs.items():
             self._deliver(conversation, run)
 
@@ -160,22 +161,27 @@ class Conversations:
         read = max((r for r in (cursor.read, earlier.read) if r is not None), default=None)
         self._cursors[key] = Cursor(*key, max(cursor.delivered, earlier.delivered), read)
 
-    def _deliver(self, conversation: str, run: list["_Item"]) -> None:
+    def _deliver(self, conversation: str, run: list[_Item]) -> None:
         """Give a run of new messages to everybody: senders get STORED in the place of their own DELIVERY."""
-        first, last = run[0].offset, run[-1].offset
-        frames = b"".join([item.delivery for item in run])
+        listening = [session for session in self._readers(conversation) if session.feed is not None]
+        frames = [encode(Delivery(conversation, *item[2:])) for item in run] if listening else []
         senders = {item.origin for item in run}
-        for session in self._readers(conversation):
-            if session.feed is not None and session not in senders:
-                session.feed.offer(conversation, first, last, frames)
+        joined = b"".join(frames)
+        for session in listening:
+            if session not in senders and session.feed is not None:
+                session.feed.offer(conversation, run[0].offset, run[-1].offset, joined)
         for session in senders:
-            for item in run:
-                if item.origin is session:
-                    session.outlet.push(item.answer)
-                    if session.feed is not None:
-                        session.feed.pass_own(conversation, item.offset)
-                elif session.feed is not None:
-                    session.feed.offer(conversation, item.offset, item.offset, item.delivery)
+            self._answer(session, conversation, run, frames)
+
+    def _answer(self, sender: Subscriber, conversation: str, run: list[_Item], frames: list[bytes]) -> None:
+        """Give a run to one of its senders, so that STOREDs and DELIVERYs come in the order of offsets."""
+        for position, item in enumerate(run):
+            if item.origin is sender:
+                sender.outlet.push(item.answer)
+                if sender.feed is not None:
+                    sender.feed.pass_own(conversation, item.offset)
+            elif sender.feed is not None and frames:
+                sender.feed.offer(conversation, item.offset, item.offset, frames[position])
 
     def _readers(self, conversation: str) -> Iterable[Subscriber]:
         members = conversation_members(conversation)
