@@ -33,8 +33,8 @@ class _Device:
 
     seen_ms: int
     opened: bool = False
-    # Message id -> (offset, time, packet), of the latest MESSAGE_WINDOW ids.
-    sent: dict[int, tuple[int, int, bytes]] = field(default_factory=dict)
+    # The latest MESSAGE_WINDOW message ids, ascending, and what was stored under them.
+    sent: dict[int, Entry] = field(default_factory=dict)
     # Conversation -> (delivered, read).
     cursors: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -116,7 +116,7 @@ class MemoryStore(_MemoryReader, Store):
 
     def last_message_id(self, user: str, device: str) -> int:
         known = self._device(user, device)
-        return max(known.sent, default=0) if known else 0
+        return next(reversed(known.sent), 0) if known else 0
 
     def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
         account = self._user(user)
@@ -198,9 +198,7 @@ class MemoryStore(_MemoryReader, Store):
         known.seen_ms = max(known.seen_ms, time_ms)
         entry = Entry(len(log) + 1, time_ms, item.packet)
         log.append(entry)
-        known.sent[item.message_id] = entry
-        if len(known.sent) > MESSAGE_WINDOW:
-            del known.sent[min(known.sent)]
+        _remember(known, item.message_id, entry)
         return Appended(entry.offset, time_ms)
 
     def _user(self, name: str) -> _User:
@@ -226,9 +224,18 @@ def _answer_again(device: _Device, item: Append) -> Appended | Refusal | None:
         if packet != item.packet:
             return Refusal(ErrorCode.ID_REUSED, f"message id {item.message_id} was used for another message")
         return Appended(offset, time_ms, True)
-    if len(device.sent) >= MESSAGE_WINDOW and item.message_id < min(device.sent):
+    if len(device.sent) >= MESSAGE_WINDOW and item.message_id < next(iter(device.sent)):
         return Refusal(
             ErrorCode.ID_REUSED,
             f"message id {item.message_id} is more than {MESSAGE_WINDOW} messages old; ids must grow",
         )
     return None
+
+
+def _remember(device: _Device, message_id: int, entry: Entry) -> None:
+    in_order = message_id > next(reversed(device.sent), 0)
+    device.sent[message_id] = entry
+    if not in_order:
+        device.sent = dict(sorted(device.sent.items()))
+    if len(device.sent) > MESSAGE_WINDOW:
+        del device.sent[next(iter(device.sent))]

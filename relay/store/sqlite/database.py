@@ -22,6 +22,9 @@ BUSY_TIMEOUT_MS = 10_000
 # A connection's own page cache, in KiB. The log is only appended to, so it serves the index and the accounts.
 _CACHE_KIB = 16 * 1024
 
+# Prepared statements that are kept: the inserts of the log, one for each size of a group, and all others.
+_STATEMENTS_CACHED = 160
+
 # The write-ahead log keeps its file after a checkpoint; an exceptional size is given back.
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 
@@ -43,7 +46,7 @@ class Database:
         self._aborted: StoreError | None = None
         try:
             _make_private(self.path)
-            self.connection = apsw.Connection(str(self.path))
+            self.connection = apsw.Connection(str(self.path), statementcachesize=_STATEMENTS_CACHED)
             self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         except OSError as error:
             raise StoreError(_unusable(directory, error.strerror or str(error))) from None
@@ -88,9 +91,15 @@ class Database:
         except apsw.Error as error:
             raise self.explain(error) from None
 
+    def ensure_begun(self) -> None:
+        """Begin a transaction unless one is open. Raises apsw.Error."""
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN IMMEDIATE")
+
     def commit(self) -> None:
-        """Make the transaction durable. Raises apsw.Error; roll back then."""
-        self.connection.execute("COMMIT")
+        """Make the transaction durable, if one is open. Raises apsw.Error; roll back then."""
+        if self.connection.in_transaction:
+            self.connection.execute("COMMIT")
 
     def roll_back(self) -> None:
         """End the transaction, whether SQLite has done so by itself already or not, and say that it was undone."""

@@ -29,21 +29,21 @@ INDEX_EVERY = 65_536
 _INDEX_IDLE = 4_096
 
 # How many runs or windows one slice writes: a few milliseconds.
-_SLICE = 500
+_SLICE = 250
 
 # Seqs in one row of the index, so that finding an offset reads 4 KiB.
 _RUN_MAX = 512
 
 # The write-ahead log goes back into the database when it has this many pages (of 4 KiB), or fewer with nothing to do.
-_CHECKPOINT_PAGES = 4_000
+_CHECKPOINT_PAGES = 1_000
 _CHECKPOINT_IDLE_PAGES = 250
 
 # How many conversations and devices are remembered, in each of a cache's two halves.
 _CACHED_MAX = 20_000
 
 # One statement for many rows runs them with one release of the interpreter lock; beside a busy event loop that takes
-# 30 % less CPU than a statement a row. Rows are inserted by the largest that fits.
-_ROWS = (64, 8, 1)
+# 30 % less CPU than a statement a row. There is one for each number of rows up to this.
+_ROWS_MAX = 64
 _COLUMNS = 5
 
 
@@ -62,7 +62,7 @@ FROM users u JOIN devices d ON d.user_id = u.id
 WHERE u.name = ? AND d.name = ?
 """
 
-_INSERTS = [(rows, _insert_sql(rows)) for rows in _ROWS]
+_INSERTS = [_insert_sql(rows) for rows in range(_ROWS_MAX + 1)]
 
 
 class Conversation:
@@ -176,7 +176,11 @@ class Log:
         self._windows.drop((user, device))
 
     def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
-        """See Store.append. Inside a transaction; `confirm` after its commit, `undo` after its rollback."""
+        """See Store.append. The transaction, if it was begun, is still open then; `confirm` after its commit, `undo`
+        after its rollback. Raises apsw.Error.
+
+        A group that fits into one statement and makes nothing else needs no other statement to be a transaction.
+        """
         answers: list[Appended | Refusal] = []
         rows: list[Any] = []
         tail = self.unindexed.tails[-1]
@@ -188,6 +192,7 @@ class Log:
             try:
                 window = known_windows[user, device]
                 if message_id <= window.last_id:
+                    self._database.ensure_begun()
                     self._insert(rows, first, time_ms)
                     rows, first = [], seq + 1
                     if answer := self._answer_again(window, message_id, packet):
@@ -266,13 +271,14 @@ class Log:
                 self._index_slice()
 
     def _insert(self, rows: list[Any], seq: int, time_ms: int) -> None:
-        at = 0
-        for count, sql in _INSERTS:
-            size = count * _COLUMNS
-            while len(rows) - at >= size:
-                self._database.execute(sql, [seq, time_ms, *rows[at : at + size]])
-                at += size
-                seq += count
+        size = _ROWS_MAX * _COLUMNS
+        if len(rows) > size:
+            self._database.ensure_begun()
+        for at in range(0, len(rows), size):
+            part = rows[at : at + size]
+            count = len(part) // _COLUMNS
+            self._database.execute(_INSERTS[count], [seq, time_ms, *part])
+            seq += count
 
     def _answer_again(self, window: Window, message_id: int, packet: bytes) -> Appended | Refusal | None:
         """The answer to an id that is not the highest so far; None if it is new all the same."""
@@ -294,6 +300,7 @@ class Log:
         members = conversation_members(name)
         if members is None:
             raise _RefusedError(ErrorCode.NO_SUCH_ROOM, f"there is no room {name!r}")
+        self._database.ensure_begun()
         row = self._database.row
         users = []
         for user in dict.fromkeys(members):
@@ -347,6 +354,7 @@ class Log:
 
     def _create_device(self, window: Window, user: str, device: str) -> None:
         """Make the device known as one that sends. `window` is its empty one in the cache."""
+        self._database.ensure_begun()
         self._database.execute(
             "INSERT INTO devices (user_id, name, temporary, opened, seen_ms) "
             "SELECT id, ?, ?, 0, ? FROM users WHERE name = ?",

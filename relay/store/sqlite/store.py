@@ -62,7 +62,6 @@ class SqliteStore(Store):
 
     def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
         self._load()
-        self._database.begin()
         try:
             self._notice_others()
             answers = self._log.append(items, time_ms)
