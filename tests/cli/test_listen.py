@@ -4,12 +4,13 @@ import os
 import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Town
 from tests.cli.terminal import Terminal
-from tests.process import COMMAND, environment, running
+from tests.process import COMMAND, environment, run, running
 
 
 def test_each_message_is_shown_once_to_each_device(town: Town) -> None:
@@ -93,3 +94,27 @@ def test_friends_have_colours_on_a_terminal_unless_unwanted(town: Town) -> None:
     assert re.fullmatch(rf" \x1b\[\d+m{alice}\x1b\[0m: hi\r\n", shown[0])
     assert shown[1] == shown[0]
     assert shown[2] == shown[3] == f" {alice}: hi\r\n"
+
+
+def test_a_relay_that_comes_back_is_found_again_and_says_so_beside_the_messages(tmp_path: Path) -> None:
+    serve = ("serve", "--data", str(tmp_path / "data"), "--listen")
+    for name in ("alice", "bob"):
+        assert run("user", "add", name, "--password-stdin", home=tmp_path, stdin=b"secret").returncode == 0
+
+    def send(text: str) -> None:
+        sent = run("send", "--url", f"relay://alice:secret@{address}", "bob", text, home=tmp_path)
+        assert sent.returncode == 0, sent.stderr
+
+    with running(*serve, "127.0.0.1:0", home=tmp_path) as relay:
+        address = relay.line().removeprefix("listening on ")
+        with running("listen", "--url", f"relay://bob:secret@{address}", home=tmp_path) as listening:
+            send("before")
+            assert listening.line().endswith(" alice: before")
+            relay.stop(signal.SIGKILL)
+            assert "trying again in" in listening.line("stderr")
+            with running(*serve, address, home=tmp_path) as relay_again:
+                relay_again.line()
+                send("after")
+                assert listening.line().endswith(" alice: after")
+                assert listening.await_line("relay: connected again")
+                assert listening.stop(signal.SIGINT) == 130
