@@ -69,8 +69,12 @@ class Database:
         self.connection.set_wal_hook(self._note_wal)
 
     def close(self) -> None:
-        """Close the connection; the last one to close writes the write-ahead log back into the database."""
-        self.connection.close()
+        """Close the connection; the last one to close writes the write-ahead log back into the database.
+
+        Raises StoreError if that fails. The log is kept then, and read at the next start.
+        """
+        with self.reading():
+            self.connection.close()
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> apsw.Cursor:
         """Run one statement as it is: inside `change`, or a read whose errors may surface as apsw's."""
