@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from relay.cli.outcome import CommandError, Exit, end_on_sigterm
+from relay.cli.outcome import CommandError, Exit, end_on_sigterm, log_warnings
 from relay.cli.profile import DEFAULT, chosen_url, complete_profile, read_profiles
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def connected(url: str, device: str | None = None, timeout: float = 10) -> Itera
     from relay_client import Client  # noqa: PLC0415 - brings sockets, threads and the protocol
 
     end_on_sigterm()
+    log_warnings()
     with explained(), Client(url, device=device, timeout=timeout) as client:
         yield client
 

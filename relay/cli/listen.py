@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay.cli.connection import connected, connection_options
-from relay.cli.display import colours_wanted, escape_line, iso_time, message_line, put_json, put_line
+from relay.cli.display import colours_wanted, iso_time, message_line, put_json, put_line
 from relay.cli.outcome import CommandError, Exit, examples
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def listen(
 
 def _show(client: "Client", as_json: bool, count: int | None, timeout: float | None) -> int:
     """Show messages until the end; how many. One is acknowledged when it has been written, not before."""
-    client.on_event(_tell)
+    client.on_event(_tell_of_return)
     colours = colours_wanted()
     seen = 0
     for message in client.messages(timeout=timeout, count=count):
@@ -60,17 +60,12 @@ def _show(client: "Client", as_json: bool, count: int | None, timeout: float | N
     return seen
 
 
-def _tell(event: object) -> None:
-    """What the connection goes through, on stderr."""
-    from relay_client.events import Connected, Disconnected, GapNoticed  # noqa: PLC0415
+def _tell_of_return(event: object) -> None:
+    """Say that the connection is there again; the SDK has logged why it was not."""
+    from relay_client.events import Connected  # noqa: PLC0415
 
-    if isinstance(event, Disconnected):
-        click.echo(f"relay: {escape_line(event.reason)}; trying again in {event.retry_s:.0f} s", err=True)
-    elif isinstance(event, Connected) and event.again:
+    if isinstance(event, Connected) and event.again:
         click.echo("relay: connected again", err=True)
-    elif isinstance(event, GapNoticed):
-        what = f"messages {event.first} to {event.last} of {escape_line(event.conversation)}"
-        click.echo(f"relay: {what} are no longer there", err=True)
 
 
 def message_row(message: "Message") -> dict[str, Any]:

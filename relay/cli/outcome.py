@@ -3,6 +3,7 @@
 Knows click and nothing of the relay. A traceback reaches a person only for a bug of ours.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -82,6 +83,20 @@ def complain(sentence: str, code: Exit) -> Exit:
     """Say on stderr what went wrong. Returns the code."""
     click.echo(f"relay: {escape_line(sentence)}", err=True)
     return code
+
+
+class _LogLine(logging.Formatter):
+    """A warning of the SDK looks like any other of our sentences."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"relay: {escape_line(super().format(record))}"
+
+
+def log_warnings() -> None:
+    """Show what libraries log from WARNING on, on stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LogLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def end_on_sigterm() -> None:
