@@ -111,7 +111,7 @@ def test_a_relay_that_comes_back_is_found_again_and_says_so_beside_the_messages(
             send("before")
             assert listening.line().endswith(" alice: before")
             relay.stop(signal.SIGKILL)
-            assert "trying again in" in listening.line("stderr")
+            assert "connecting again in" in listening.line("stderr")
             with running(*serve, address, home=tmp_path) as relay_again:
                 relay_again.line()
                 send("after")
