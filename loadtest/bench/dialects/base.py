@@ -1,0 +1,110 @@
+"""What the generator has to know about a server: how it is started, how one logs in, and which bytes mean what.
+
+A dialect is pure: it makes and reads bytes and never touches a socket. Everything that repeats is encoded before the
+measured loop begins; what comes back is counted by its size, not decoded.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+# A login in progress: yields bytes to send (perhaps none), is sent what arrived, and returns once the peer is in.
+Login = Generator[bytes, bytes, None]
+
+# Counts the acknowledgements in the bytes that arrived on one connection.
+AckCounter = Callable[[bytes], int]
+
+
+class DialectError(Exception):
+    """The server answered something else than expected; the text says what."""
+
+
+class Seat(NamedTuple):
+    """A connection's place: device `device` of user `user`. What is sent to the user reaches all of her devices."""
+
+    user: str
+    device: str = "d"
+
+
+class Wire(NamedTuple):
+    """A message as its sender writes it, and the size of what its receiver reads."""
+
+    sent: bytes
+    received_bytes: int
+
+
+class Exchange(NamedTuple):
+    """A request and its answer, as each of the two sides writes and reads it."""
+
+    request: bytes
+    arrives: bytes
+    answer: bytes
+    answered_bytes: int
+
+
+class Place(NamedTuple):
+    """Where a server may put its files, where it shall listen, and who will connect."""
+
+    directory: Path
+    port: int
+    seats: tuple[Seat, ...]
+    kind: str
+
+
+class Dialect(ABC):
+    """One kind of server. The defaults say that it cannot do a work."""
+
+    name: ClassVar[str]
+    # How to install it, as one command.
+    install: ClassVar[str]
+    # Kinds of work (works.Work.kind) it can do.
+    kinds: ClassVar[frozenset[str]] = frozenset({"pipe", "pingpong", "fan", "paced", "idle", "storm"})
+    # Whether the first answer on standard output names the port; otherwise `Place.port` is what it listens on.
+    announces_port: ClassVar[bool] = False
+    # A server that asks every new connection once whether it is there does so within this time, and hears `pong`.
+    settle_s: ClassVar[float] = 0.0
+    pong: ClassVar[bytes] = b""
+
+    @abstractmethod
+    def version(self) -> str | None:
+        """The installed version, or None if it is not installed. May take a second."""
+
+    @abstractmethod
+    def command(self, place: Place) -> list[str]:
+        """The command that starts the server in the foreground; writes the files it needs into the directory."""
+
+    @abstractmethod
+    def login(self, seat: Seat, listen: bool) -> Login:
+        """Come in as `seat`; with `listen` receive what is sent to its user."""
+
+    @abstractmethod
+    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
+        """A message that is not stored."""
+
+    def prepare(self, seats: Iterable[Seat]) -> list[Login]:
+        """What has to happen on connections of its own before stored messages can be sent to these seats' users."""
+        return []
+
+    def message(self, sender: Seat, to: str, payload: bytes) -> Callable[[int], bytes]:
+        """The sender's n-th stored message, counted from 1, as a function of n."""
+        raise NotImplementedError
+
+    def acks(self) -> AckCounter:
+        """A counter for a connection that sends stored messages. Acknowledgements come in order."""
+        raise NotImplementedError
+
+    def serve(self, seat: Seat) -> Login:
+        """Come in as `seat` and answer requests."""
+        raise NotImplementedError
+
+    def request(self, caller: Seat, bot: Seat, payload: bytes) -> Exchange:
+        """A request that one caller repeats, one at a time."""
+        raise NotImplementedError
+
+
+def until(ending: bytes) -> Login:
+    """Wait until what arrives ends with `ending`."""
+    data = b""
+    while not data.endswith(ending):
+        data += yield b""

@@ -1,0 +1,183 @@
+"""This relay. Accounts are written into its database before it starts; the login is SCRAM with keys derived once."""
+
+import base64
+import hashlib
+import hmac
+import itertools
+import sys
+import time
+from collections.abc import Callable, Generator
+from functools import lru_cache
+from typing import ClassVar, TypeVar
+
+import msgpack
+
+import relay
+from loadtest.bench.dialects.base import AckCounter, Dialect, DialectError, Exchange, Login, Place, Seat, Wire
+from relay.protocol.frames import FrameReader
+from relay.protocol.limits import FRAME_MAX, HEADER_BYTES, VERSION_MAX, VERSION_MIN
+from relay.protocol.packets import (
+    NUMBERS,
+    Call,
+    Challenge,
+    Hello,
+    Message,
+    Packet,
+    Proof,
+    Result,
+    Signal,
+    Stored,
+    Welcome,
+    decode,
+    encode,
+)
+from relay.protocol.scram import ITERATIONS_MIN, MECHANISM, Credentials, make_credentials
+from relay.store.sqlite import SqliteStore
+
+PASSWORD = "benchmark"  # noqa: S105 - of accounts in a temporary directory
+METHOD = "work"
+_TIMEOUT_MS = 60_000
+P = TypeVar("P", bound=Packet)
+_nonces = itertools.count()
+
+
+class RelayDialect(Dialect):
+    """relay serve, with its defaults but for caps on sessions and connections."""
+
+    name: ClassVar[str] = "relay"
+    install: ClassVar[str] = "pip install --editable ."
+    kinds: ClassVar[frozenset[str]] = Dialect.kinds | {"stored", "call"}
+    announces_port: ClassVar[bool] = True
+
+    def version(self) -> str | None:
+        return relay.__version__
+
+    def command(self, place: Place) -> list[str]:
+        data = place.directory / "data"
+        data.mkdir()
+        _add_accounts(SqliteStore(data), sorted({seat.user for seat in place.seats}))
+        many = "1000000"
+        settings = {
+            "listen": "127.0.0.1:0",
+            "data": str(data),
+            "connections-max": many,
+            "connections-per-address-max": many,
+            "sessions-per-user-max": many,
+            "keepalive-interval-s": "3600",
+            "handshake-timeout-s": "60",
+            "log-level": "warning",
+        }
+        flags = [text for name, value in settings.items() for text in (f"--{name}", value)]
+        return [sys.executable, "-m", "relay", "serve", *flags]
+
+    def login(self, seat: Seat, listen: bool) -> Login:
+        reader = FrameReader(FRAME_MAX)
+        nonce = f"bench{next(_nonces)}"
+        bare = f"n={seat.user},r={nonce}"
+        hello = Hello(VERSION_MIN, VERSION_MAX, seat.user, seat.device, MECHANISM, b"n,," + bare.encode(), "bench")
+        challenge = yield from _ask(reader, encode(hello), Challenge)
+        proof, signature = answer(bare, challenge.data.decode())
+        welcome = yield from _ask(reader, encode(Proof(proof)), Welcome)
+        if welcome.data != signature:
+            raise DialectError("the relay's signature is wrong")
+
+    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
+        frame = encode(Signal(_address(sender), to, None, "", payload))
+        return Wire(frame, len(frame))
+
+    def message(self, sender: Seat, to: str, payload: bytes) -> Callable[[int], bytes]:
+        # The id stands in the middle; the rest of the frame is made once.
+        first = encode(Message(_address(sender), to, 2**31, "", payload))
+        head, tail = first.split(b"\xce\x80\x00\x00\x00", 1)
+
+        def numbered(n: int) -> bytes:
+            return head + b"\xce" + n.to_bytes(4, "big") + tail
+
+        return numbered
+
+    def acks(self) -> AckCounter:
+        stored = bytes((0x90 | 1 + len(Stored._fields), NUMBERS[Stored]))
+        rest = b""
+
+        def count(data: bytes) -> int:
+            nonlocal rest
+            data = rest + data
+            start, end, found = 0, len(data), 0
+            while end - start >= HEADER_BYTES:
+                stop = start + HEADER_BYTES + int.from_bytes(data[start : start + HEADER_BYTES], "big")
+                if stop > end:
+                    break
+                if not data.startswith(stored, start + HEADER_BYTES):
+                    raise DialectError(f"instead of STORED came {decode(data[start + HEADER_BYTES : stop])!r}")
+                found += 1
+                start = stop
+            rest = data[start:]
+            return found
+
+        return count
+
+    def serve(self, seat: Seat) -> Login:
+        yield from self.login(seat, True)
+        body = msgpack.packb({"methods": [METHOD]})
+        call = Call(_address(seat), "relay", 1, "methods.announce", _TIMEOUT_MS, "application/msgpack", body)
+        yield from _ask(FrameReader(FRAME_MAX), encode(call), Result)
+
+    def request(self, caller: Seat, bot: Seat, payload: bytes) -> Exchange:
+        # One id for all: a caller has one request in flight, and ids are unique among those only.
+        call = encode(Call(_address(caller), bot.user, 1, METHOD, _TIMEOUT_MS, "", payload))
+        answer_frame = encode(Result(_address(bot), _address(caller), 1, "", payload))
+        return Exchange(call, call, answer_frame, len(answer_frame))
+
+
+def answer(bare: str, challenge: str) -> tuple[bytes, bytes]:
+    """The client-final message, and the server-final message it has to be answered with (RFC 5802 section 3).
+
+    Written out here because a library that derives the key each time would be slower than the relay it measures.
+    """
+    parts = dict(part.split("=", 1) for part in challenge.split(","))
+    client_key, stored_key, server_key = _keys(base64.b64decode(parts["s"]), int(parts["i"]))
+    without_proof = f"c=biws,r={parts['r']}"
+    said = f"{bare},{challenge},{without_proof}".encode()
+    signature = hmac.digest(stored_key, said, hashlib.sha256)
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    final = f"{without_proof},p={base64.b64encode(proof).decode()}"
+    return final.encode(), b"v=" + base64.b64encode(hmac.digest(server_key, said, hashlib.sha256))
+
+
+@lru_cache(maxsize=1024)
+def _keys(salt: bytes, iterations: int) -> tuple[bytes, bytes, bytes]:
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), salt, iterations)
+    client_key = hmac.digest(salted, b"Client Key", hashlib.sha256)
+    return client_key, hashlib.sha256(client_key).digest(), hmac.digest(salted, b"Server Key", hashlib.sha256)
+
+
+def _ask(reader: FrameReader, request: bytes, kind: type[P]) -> Generator[bytes, bytes, P]:
+    """Send a frame and wait for the answer, which is returned."""
+    data = yield request
+    while True:
+        reader.feed(data)
+        payload = reader.next_payload()
+        if payload is not None:
+            packet = decode(payload)
+            if not isinstance(packet, kind):
+                raise DialectError(f"the relay answered {packet!r}")
+            return packet
+        data = yield b""
+
+
+@lru_cache(maxsize=1)
+def _credentials() -> Credentials:
+    return make_credentials(PASSWORD, ITERATIONS_MIN)
+
+
+def _add_accounts(store: SqliteStore, names: list[str]) -> None:
+    try:
+        with store.group():
+            for name in names:
+                store.add_account(name, _credentials(), False, time.time_ns() // 1_000_000)
+    finally:
+        store.close()
+
+
+def _address(seat: Seat) -> str:
+    return f"{seat.user}/{seat.device}"
