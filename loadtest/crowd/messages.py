@@ -1,0 +1,119 @@
+"""One user's messages: sent on schedule, kept until acknowledged, sent again after a cut, checked when they arrive."""
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from loadtest.books.stamp import Stamp, decode_stamp, encode_stamp
+from loadtest.crowd.crowd import user_name
+from relay.protocol.limits import MESSAGE_WINDOW
+from relay.protocol.packets import Ack, Delivery, Error, Message, Stored, decode, encode
+
+if TYPE_CHECKING:
+    from loadtest.crowd.person import Person
+
+CONTENT_TYPE = "application/octet-stream"
+
+
+class _Sent(NamedTuple):
+    peer: int
+    number: int
+    due_at: float
+    frame: bytes
+
+
+class Messages:
+    """Messages of one user, in both directions."""
+
+    __slots__ = ("_next_id", "_person", "_to_acknowledge", "_unanswered", "_waiting", "present_since")
+
+    def __init__(self, person: "Person") -> None:
+        self._person = person
+        self._next_id = 1
+        self._unanswered: dict[int, _Sent] = {}
+        # What could not be sent when it was due: (peer, due_at).
+        self._waiting: deque[tuple[int, float]] = deque()
+        self._to_acknowledge: set[str] = set()
+        # Messages from before then found the user away by her own choice: their time says nothing of the relay.
+        self.present_since = 0.0
+
+    def __len__(self) -> int:
+        """Messages that have no answer yet."""
+        return len(self._unanswered) + len(self._waiting)
+
+    def send(self, peer: int, due_at: float) -> None:
+        """Send a message, at once or as soon as it may be."""
+        if self._person.present and len(self._unanswered) < MESSAGE_WINDOW and not self._waiting:
+            self._send(peer, due_at)
+        else:
+            self._waiting.append((peer, due_at))
+
+    def connected(self, last_message_id: int) -> None:
+        """A new connection is there: what has no answer goes out again under its old id, then what waits."""
+        self._next_id = max(self._next_id, last_message_id + 1)
+        for sent in self._unanswered.values():
+            self._person.send(sent.frame)
+        self._send_waiting()
+
+    def handle_stored(self, stored: Stored) -> None:
+        """The relay has a message on its disk."""
+        sent = self._unanswered.pop(stored.id, None)
+        crowd = self._person.crowd
+        if sent is None:
+            crowd.tally["packets_unexpected"] += 1
+            return
+        self._person.books.message_stored(sent.peer, sent.number, stored.conversation, stored.offset)
+        crowd.record("stored", sent.due_at, time.monotonic())
+        self._send_waiting()
+
+    def handle_refused(self, error: Error) -> None:
+        """The relay did not take a message."""
+        sent = self._unanswered.pop(error.id or 0, None)
+        crowd = self._person.crowd
+        if sent is None:
+            crowd.tally["packets_unexpected"] += 1
+        else:
+            crowd.fail("stored", "messages_refused", sent.due_at, f"{error.code}: {error.sentence}")
+            self._send_waiting()
+
+    def handle_delivery(self, delivery: Delivery) -> None:
+        """A message arrives."""
+        person = self._person
+        message = decode(delivery.packet)
+        stamp = _read(message)
+        own = isinstance(message, Message) and message.sender == person.address
+        new = person.books.message_arrived(delivery.conversation, delivery.offset, own, stamp)
+        self._to_acknowledge.add(delivery.conversation)
+        person.crowd.to_acknowledge[person] = None
+        if new and stamp is not None and not person.slow and stamp.intended_us / 1e6 >= self.present_since:
+            person.crowd.record("delivered", stamp.intended_us / 1e6, time.monotonic())
+
+    def acknowledge(self) -> None:
+        """Tell the relay how far we are."""
+        conversations, self._to_acknowledge = self._to_acknowledge, set()
+        if self._person.present:
+            for name in conversations:
+                self._person.send(encode(Ack(name, self._person.books.conversation(name).cursor, None)))
+
+    def _send_waiting(self) -> None:
+        while self._waiting and self._person.present and len(self._unanswered) < MESSAGE_WINDOW:
+            self._send(*self._waiting.popleft())
+
+    def _send(self, peer: int, due_at: float) -> None:
+        person = self._person
+        number = person.books.send_message(peer)
+        body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.scenario.body_bytes)
+        frame = encode(Message(person.address, user_name(peer), self._next_id, CONTENT_TYPE, body))
+        self._unanswered[self._next_id] = _Sent(peer, number, due_at, frame)
+        self._next_id += 1
+        person.send(frame)
+
+
+def _read(message: object) -> Stamp | None:
+    """The stamp of a message, if it is the message its sender made."""
+    if not isinstance(message, Message) or message.content_type != CONTENT_TYPE:
+        return None
+    stamp = decode_stamp(message.body)
+    if stamp is None or not message.sender.startswith(f"{user_name(stamp.sender)}/"):
+        return None
+    return stamp

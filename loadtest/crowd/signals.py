@@ -1,0 +1,41 @@
+"""One user's signals: sent on schedule to users who are there, checked and timed when they arrive."""
+
+import time
+from typing import TYPE_CHECKING
+
+from loadtest.books.stamp import Stamp, decode_stamp, encode_stamp
+from loadtest.crowd.crowd import user_name
+from relay.protocol.packets import Signal, encode
+
+if TYPE_CHECKING:
+    from loadtest.crowd.person import Person
+
+CONTENT_TYPE = "application/x-typing"
+
+
+class Signals:
+    """Signals of one user, in both directions."""
+
+    __slots__ = ("_person",)
+
+    def __init__(self, person: "Person") -> None:
+        self._person = person
+
+    def send(self, peer: int, due_at: float) -> None:
+        """Send a signal, or leave it out: a signal that is late is worth nothing."""
+        person = self._person
+        if not person.present:
+            person.crowd.tally["doings_skipped"] += 1
+            return
+        number = person.books.send_signal(peer)
+        body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.scenario.body_bytes)
+        person.send(encode(Signal(person.address, user_name(peer), None, CONTENT_TYPE, body)))
+
+    def handle_signal(self, signal: Signal) -> None:
+        """A signal arrives."""
+        stamp = decode_stamp(signal.body)
+        if stamp is not None and not signal.sender.startswith(f"{user_name(stamp.sender)}/"):
+            stamp = None
+        person = self._person
+        if person.books.signal_arrived(stamp) and stamp is not None and not person.slow:
+            person.crowd.record("signal", stamp.intended_us / 1e6, time.monotonic())

@@ -1,0 +1,28 @@
+"""Whether a run went well. Everything that did not is a sentence; without sentences it passed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadtest.books.tally import Tally, failures
+
+
+def judge(summary: Mapping[str, Any], any_latency: bool = False) -> list[str]:
+    """What is wrong with a run. `any_latency`: times are shown and do not decide."""
+    wrong = list(summary["errors"])
+    wrong += failures(Tally(summary["counts"]), frozenset(summary["scenario"]["allowed"]))
+    if not any_latency:
+        wrong += _missed(summary)
+    if not wrong and not summary["counts"]["logins"]:
+        wrong.append("nobody logged in")
+    return wrong
+
+
+def _missed(summary: Mapping[str, Any]) -> list[str]:
+    missed = []
+    for kind, limit_ms in summary["scenario"]["limits_ms"].items():
+        p99_ms = summary["times"].get(kind, {}).get("p99_ms")
+        if p99_ms is None:
+            missed.append(f"there is no time of kind {kind!r} to hold against its limit")
+        elif p99_ms > limit_ms:
+            missed.append(f"{kind}: 1 in 100 took longer than {p99_ms:,.0f} ms; the limit is {limit_ms:,.0f} ms")
+    return missed

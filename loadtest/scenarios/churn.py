@@ -1,0 +1,11 @@
+"""Half of the users keep leaving and coming back, every other time without a word, while everybody writes to them."""
+
+from loadtest.scenarios.scenario import Scenario
+
+SCENARIO = Scenario(
+    name="churn",
+    summary="half of the users keep leaving and coming back; nothing is lost, doubled or reordered",
+    churn_share=0.5,
+    limits_ms={"login": 2000, "stored": 250, "delivered": 250, "signal": 250},
+    allowed=frozenset({"calls_cut", "calls_failed", "signals_lost"}),
+)
