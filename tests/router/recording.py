@@ -34,7 +34,7 @@ def packets(frames: bytes) -> list[Packet | Unknown]:
 class RecordingOutlet:
     """An outlet that nothing leaves until `drain`; over `overflow` bytes it calls `on_overflow`."""
 
-    def __init__(self, limit: int = 1_000_000, overflow: int | None = None) -> None:
+    def __init__(self, limit: int = 2_000_000, overflow: int | None = None) -> None:
         self.limit = limit
         self.overflow = overflow
         self.size = 0
