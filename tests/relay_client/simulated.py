@@ -161,7 +161,7 @@ class Session:
             del self.relay.sessions[self.address]
 
     def offer(self, conversation: str, offset: int, own: bool = False) -> None:
-        """Deliver a message now, or when `catch_up` is called. A message of this session itself only comes from the log."""
+        """Deliver a message now, or when `catch_up` is called. An own one comes only then, from the log."""
         if self.lagging:
             self._behind.append((conversation, offset))
         elif not own:

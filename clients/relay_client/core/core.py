@@ -358,9 +358,10 @@ class Core:
         self._events += self._link.events
         self._link.events.clear()
         self._inbox.lost()
-        self._calls.lost(self.reason)
         if self._link.error is not None:
             self._fail_all(self._link.error)
+        else:
+            self._calls.lost(self.reason)
 
     def _fail_all(self, error: RelayError) -> None:
         self._calls.fail_all(error)

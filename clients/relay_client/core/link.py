@@ -37,6 +37,9 @@ class Identity(NamedTuple):
     place: str
     agent: str
 
+    def __repr__(self) -> str:
+        return f"<Identity {self.user}/{self.device} at {self.place}>"
+
 
 class Phase(Enum):
     """Where a client's connection stands."""
