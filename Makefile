@@ -11,15 +11,15 @@ USERS ?= 2000
 SECONDS ?= 60
 ARGS ?=
 
-.PHONY: help run test check format load bench clean
+.PHONY: help run test check format load bench bench-peers clean
 
 help:
 	@echo "make run                        start the relay on 127.0.0.1:7450, data in ./data"
 	@echo "make test                       run the tests"
 	@echo "make check                      format, lint, types, structure (under half a minute)"
 	@echo "make format                     format the code"
-	@echo "make load USERS=2000 SECONDS=60 load test against a relay of its own"
-	@echo "make bench                      measure the relay"
+	@echo "make load USERS=2000 SECONDS=60 load test against a relay of its own; SCENARIO= another one"
+	@echo "make bench                      measure the relay; make bench-peers: beside NATS, Redis and Mosquitto"
 	@echo "make clean                      remove what make made; ./data stays"
 
 run: $(VENV)/installed
@@ -41,10 +41,13 @@ format: $(VENV)/installed-dev
 	@$(BIN)/ruff check --fix .
 
 load: $(VENV)/installed-dev
-	@$(BIN)/python loadtest/run.py --users $(USERS) --seconds $(SECONDS) $(ARGS)
+	@$(BIN)/python loadtest/run.py --users $(USERS) --seconds $(SECONDS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 bench: $(VENV)/installed-dev
-	@$(BIN)/python loadtest/bench.py $(ARGS)
+	@$(BIN)/python -m loadtest.bench $(ARGS)
+
+bench-peers: $(VENV)/installed-dev
+	@$(BIN)/python -m loadtest.bench --peers $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist results
