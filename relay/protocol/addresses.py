@@ -102,6 +102,14 @@ def parse_address(text: str) -> Address:
     return Address(prepare_name(user), prepare_name(device) if slash else None)
 
 
+def is_address(text: str) -> bool:
+    """Whether `text` is the address of a user, a session or a room in canonical form."""
+    if text.startswith("#"):
+        return is_name(text[1:])
+    user, slash, device = text.partition("/")
+    return is_name(user) and (not slash or is_name(device))
+
+
 def session_address(user: str, device: str) -> str:
     """The address of one session, from two canonical names."""
     return f"{user}/{device}"

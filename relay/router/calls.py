@@ -6,10 +6,10 @@ in a callee's place when the callee cannot.
 
 from typing import NamedTuple, TypeVar
 
-from relay.protocol.addresses import RELAY
+from relay.protocol.addresses import RELAY, is_address
 from relay.protocol.codes import ErrorCode
 from relay.protocol.connection import clip_sentence
-from relay.protocol.limits import CALL_TIMEOUT_MAX_MS
+from relay.protocol.limits import CALL_TIMEOUT_MAX_MS, NAME_MAX_BYTES
 from relay.protocol.packets import Call, Fault, Result, encode
 from relay.router.directory import Directory
 from relay.router.subscriber import Subscriber
@@ -112,12 +112,12 @@ class CallTable:
 
         if "/" in call.to:
             session = self._directory.session(call.to)
-            return session or no(ErrorCode.NO_SUCH_SESSION, f"{call.to} is not connected")
+            return session or no(*_absence(call.to))
         if call.to.startswith("#"):
             return no(ErrorCode.BAD_ADDRESS, "a call goes to a user or a session, not to a room")
         sessions = list(self._directory.sessions_of(call.to))
         if not sessions:
-            return no(ErrorCode.NO_SUCH_SESSION, f"{call.to} is not connected")
+            return no(*_absence(call.to))
         serving = [s for s in sessions if call.method in s.methods]
         if not serving:
             return no(ErrorCode.NO_SUCH_METHOD, f"no session of {call.to} serves the method {call.method!r}")
@@ -142,6 +142,13 @@ class CallTable:
         if not callee.outlet.has_room(size):
             return ErrorCode.QUEUE_FULL, f"{callee.address} does not keep up with what it is sent; try again later"
         return None, ""
+
+
+def _absence(to: str) -> tuple[ErrorCode, str]:
+    """Why nobody is at an address."""
+    if not is_address(to):
+        return ErrorCode.BAD_ADDRESS, f"{to[:NAME_MAX_BYTES]!r} is not an address in canonical form"
+    return ErrorCode.NO_SUCH_SESSION, f"{to} is not connected"
 
 
 def _fault(key: Key, code: ErrorCode, sentence: str) -> Fault:

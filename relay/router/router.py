@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import msgpack
 
-from relay.protocol.addresses import RELAY, conversation_members, user_of
+from relay.protocol.addresses import RELAY, conversation_members, is_address, user_of
 from relay.protocol.codes import ErrorCode
+from relay.protocol.limits import NAME_MAX_BYTES
 from relay.protocol.packets import Call, Fault, encode
 from relay.router import methods
 from relay.router.blocks import Blocks
@@ -118,6 +119,8 @@ class Router:
 
     def signal_obstacle(self, sender: Subscriber, to: str) -> tuple[ErrorCode, str]:
         """Why there is no route."""
+        if not is_address(to):
+            return ErrorCode.BAD_ADDRESS, f"{to[:NAME_MAX_BYTES]!r} is not an address in canonical form"
         if to.startswith("#"):
             return ErrorCode.NO_SUCH_ROOM, f"there is no room {to}, or you are not in it"
         if self.blocks.blocks(user_of(to), sender.user):

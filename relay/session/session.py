@@ -26,6 +26,9 @@ from relay.transport.connection import Connection
 
 log = logging.getLogger("relay.session")
 
+# Refusals of what a correct client does not send: somebody has to know, once per session.
+_BLAMED_FOR = frozenset({ErrorCode.FORGED_SENDER, ErrorCode.BAD_ADDRESS, ErrorCode.TOO_LARGE})
+
 # A closing session may take this many seconds to read its last packets.
 CLOSING_S = 5
 
@@ -59,6 +62,7 @@ class Session:
     """One live connection of a device (a `Subscriber` to the router). `on_gone` is called once, at its very end."""
 
     __slots__ = (
+        "_blamed",
         "_connection",
         "_on_gone",
         "_partial",
@@ -115,6 +119,7 @@ class Session:
         self.pinged = False
         self._connection = connection
         self._on_gone = surroundings.on_gone
+        self._blamed = False
         # The beginning of a frame, and how many bytes have to be there before it is worth looking at them again.
         self._partial: bytearray | bytes = b""
         self._wanted = 0
@@ -186,7 +191,12 @@ class Session:
         self.outlet.push(encode(Ping(0)))
 
     def refuse(self, number: int, packet_id: int | None, code: ErrorCode, sentence: str) -> None:
-        """Answer one packet with an error; the session stays open."""
+        """Answer one packet with an error; the session stays open. The first packet of a session that no client
+        should send is logged.
+        """
+        if code in _BLAMED_FOR and not self._blamed:
+            self._blamed = True
+            log.warning("refused a packet of %s (%s): %s", self.address, self.peer, sentence)
         self.outlet.push(encode(Error(number, packet_id, code, clip_sentence(sentence))))
 
     def _keep(self, data: bytes) -> None:
@@ -262,6 +272,10 @@ class Session:
         if self.phase is Phase.OPEN:
             log.info("%s (%s) is gone: %s", self.address, self.peer, reason)
             self.router.leave(self)
+        if self.outlet.dropped:
+            log.warning(
+                "%s (%s) missed %d signals: it did not read fast enough", self.address, self.peer, self.outlet.dropped
+            )
         self.phase = Phase.GONE
         self.outlet.clear()
         self._partial = b""

@@ -12,6 +12,7 @@ from relay.protocol.addresses import (
     AddressError,
     conversation_for,
     conversation_members,
+    is_address,
     is_name,
     is_temporary,
     parse_address,
@@ -85,6 +86,16 @@ def test_a_prepared_name_is_canonical_and_harmless(text: str) -> None:
 @given(any_text)
 def test_whether_it_is_a_name_is_always_answered(text: str) -> None:
     assert is_name(text) in {True, False}
+
+
+@pytest.mark.parametrize("text", ["alice", "alice/phone", "#ops", "relay", "~", "山/a"])
+def test_what_is_an_address(text: str) -> None:
+    assert is_address(text)
+
+
+@pytest.mark.parametrize("text", ["", "#", "/", "a/", "/a", "a/b/c", "#ops/a", "Alice", "alice/Phone", "a@b", "#a b"])
+def test_what_is_none(text: str) -> None:
+    assert not is_address(text)
 
 
 @given(names)

@@ -103,12 +103,12 @@ def test_only_the_session_that_was_asked_may_answer() -> None:
     [
         ("carol", ErrorCode.NO_SUCH_SESSION),
         ("bot/y", ErrorCode.NO_SUCH_SESSION),
-        ("bot/", ErrorCode.NO_SUCH_SESSION),
-        ("", ErrorCode.NO_SUCH_SESSION),
+        ("bot/", ErrorCode.BAD_ADDRESS),
+        ("", ErrorCode.BAD_ADDRESS),
         ("alice", ErrorCode.NO_SUCH_METHOD),
         ("#ops", ErrorCode.BAD_ADDRESS),
-        ("c" * 1_000_000, ErrorCode.NO_SUCH_SESSION),
-        ("c/" * 400_000, ErrorCode.NO_SUCH_SESSION),
+        ("c" * 1_000_000, ErrorCode.BAD_ADDRESS),
+        ("c/" * 400_000, ErrorCode.BAD_ADDRESS),
     ],
 )
 def test_a_call_to_nobody_is_answered_at_once(to: str, code: ErrorCode) -> None:
