@@ -91,6 +91,10 @@ class Peer:
         assert isinstance(packet, kind), f"expected {kind.__name__}, got {str(packet)[:300]}"
         return packet
 
+    def expect_delivery(self) -> Delivery:
+        """The next packet, which must be a message."""
+        return self.expect(Delivery)
+
     def closing(self) -> Close:
         """The CLOSE that ends this connection, with nothing behind it; other packets before it are skipped."""
         packet = self.packet()
