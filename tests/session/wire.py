@@ -25,6 +25,10 @@ class Client:
     def send(self, *packets: Packet | bytes) -> None:
         self.sock.sendall(b"".join(packet if isinstance(packet, bytes) else encode(packet) for packet in packets))
 
+    def unread(self, data: bytes) -> None:
+        """Bytes that somebody else read from this connection."""
+        self._frames.feed(data)
+
     def receive_frame(self) -> bytes | None:
         """The next payload, or None at the end of the stream."""
         with deadline("a packet"):

@@ -1,0 +1,431 @@
+"""From an accepted socket to a session: each way in, and each refusal, over a socket pair."""
+
+import logging
+import socket as plain_socket
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import gevent
+import msgpack
+import pytest
+from gevent import socket
+
+from relay.auth.authenticator import Authenticator
+from relay.auth.throttle import Throttle
+from relay.protocol.codes import CloseCode
+from relay.protocol.connection import ClientConnection
+from relay.protocol.frames import encode_frame
+from relay.protocol.limits import FRAME_MAX
+from relay.protocol.packets import Challenge, Close, Hello, Packet, Ping, Pong, Proof, Unknown, Welcome, encode
+from relay.protocol.scram import ITERATIONS_MIN, Credentials, make_credentials
+from relay.session.handshake import Handshake, Terms
+from relay.session.registry import Registry
+from relay.store.base import Account, StoreError
+from tests.loop import deadline, turn, until
+from tests.session.wire import Client, Wire
+
+ALICE = make_credentials("wonderland", ITERATIONS_MIN)
+
+
+class Gate:
+    """A handshake with a registry and a throttle of its own; `knock` is a client that connects."""
+
+    def __init__(
+        self, wire: Wire, *, timeout_s: float = 20.0, delay_max_s: float = 0.0, connections_max: int = 10
+    ) -> None:
+        self.wire = wire
+        self.registry = Registry(connections_max, 10, (25, 10), 30)
+        self.throttle = Throttle(delay_max_s)
+        self.accounts: dict[str, Account] = {}
+        for name, credentials, disabled in (("alice", ALICE, False), ("gone", ALICE, True)):
+            self.accounts[name] = Account(name, credentials, name == "bot", disabled, 0)
+        self.prepare: Callable[[str, str], int] = lambda user, device: 41
+        self.look_up: Callable[[str], Account | None] = self.accounts.get
+        self.surroundings = wire.surroundings._replace(on_gone=self._forget)
+        self.handshake = Handshake(
+            Terms(timeout_s, 25_000, "relay/test"),
+            self.registry,
+            Authenticator(self._look_up, bytes(32), ITERATIONS_MIN),
+            self.throttle,
+            self._prepare,
+            self.surroundings,
+        )
+        self.greenlets: list[gevent.Greenlet] = []
+        self.clients: list[Client] = []
+        self._ports = count(1000)
+
+    def knock(self, host: str = "10.0.0.1") -> Client:
+        ours, theirs = socket.socketpair()
+        self.greenlets.append(gevent.spawn(self.handshake, ours, f"{host}:{next(self._ports)}"))
+        self.clients.append(Client(theirs))
+        return self.clients[-1]
+
+    def login(
+        self, user: str = "alice", password: str = "wonderland", device: str = "phone", host: str = "10.0.0.1"
+    ) -> tuple[Client, Packet | Unknown]:
+        """The exchange up to WELCOME or CLOSE."""
+        client, ends = self.knock(host), ClientConnection(user, password, device, "test/1")
+        with deadline("the login"):
+            while True:
+                client.sock.sendall(ends.data_to_send())
+                data = client.sock.recv(4096)
+                assert data, "the connection was closed without a word"
+                ends.receive_data(data)
+                packet = ends.next_packet()
+                if packet is not None:
+                    client.unread(ends._frames.take_rest())
+                    return client, packet
+
+    def refusal(self, **login: str) -> Close:
+        client, close = self.login(**login)
+        assert isinstance(close, Close)
+        client.close()
+        return close
+
+    def until_empty(self) -> None:
+        until(lambda: self.registry.connections == 0, f"the end of {self.registry}")
+        assert len(self.registry) == 0
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+        gevent.killall(self.greenlets)
+        self.registry.abort()
+
+    def _look_up(self, name: str) -> Account | None:
+        return self.look_up(name)
+
+    def _prepare(self, user: str, device: str) -> int:
+        return self.prepare(user, device)
+
+    def _forget(self, session: object) -> None:
+        self.registry.discard(session)  # type: ignore[arg-type]
+        self.registry.release("10.0.0.1")
+
+
+@pytest.fixture
+def gates(wired: Callable[..., Wire]) -> Iterator[Callable[..., Gate]]:
+    made = []
+
+    def make(**options: float) -> Gate:
+        made.append(Gate(wired("alice"), **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for gate in made:
+        gate.close()
+
+
+@pytest.fixture
+def gate(gates: Callable[..., Gate]) -> Gate:
+    return gates()
+
+
+def hello(**fields: object) -> Hello:
+    packet = Hello(1, 1, "alice", "phone", "SCRAM-SHA-256", b"n,,n=alice,r=abcdefghijklmnopqrstuvwx", "test/1")
+    return packet._replace(**fields)
+
+
+def test_a_right_password_is_welcomed_with_everything_the_client_has_to_know(gate: Gate) -> None:
+    client, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    assert (welcome.session, welcome.last_message_id, welcome.keepalive_ms) == ("alice/phone", 41, 25_000)
+    assert (welcome.frame_max, welcome.agent, welcome.time_ms) == (FRAME_MAX, "relay/test", 1_000_000)
+    assert (gate.registry.connections, len(gate.registry)) == (1, 1)
+    client.send(Ping(5))
+    assert client.receive() == Pong(5)
+    client.close()
+    gate.until_empty()
+
+
+def test_the_greenlet_ends_when_the_session_begins(gate: Gate) -> None:
+    gate.login()
+    until(gate.greenlets[0].ready)
+    assert gate.greenlets[0].successful()
+
+
+def test_what_a_client_sends_right_behind_its_proof_is_not_lost(gate: Gate) -> None:
+    client, ends = gate.knock(), ClientConnection("alice", "wonderland", "phone", "test/1")
+    client.sock.sendall(ends.data_to_send())
+    with deadline():
+        ends.receive_data(client.sock.recv(4096))
+    ends.next_packet()
+    client.sock.sendall(ends.data_to_send() + encode(Ping(1)) + encode(Ping(2))[:3])
+    client.sock.sendall(encode(Ping(2))[3:])
+    assert isinstance(client.receive(), Welcome)
+    assert [client.receive(), client.receive()] == [Pong(1), Pong(2)]
+
+
+def test_a_login_byte_by_byte_works_too(gate: Gate) -> None:
+    client = gate.knock()
+    ends = ClientConnection("alice", "wonderland", "phone", "test/1")
+    with deadline():
+        for _ in range(2):
+            for byte in ends.data_to_send():
+                client.sock.sendall(bytes([byte]))
+                gevent.sleep(0)
+            ends.receive_data(client.sock.recv(4096))
+            packet = ends.next_packet()
+    assert isinstance(packet, Welcome)
+
+
+@pytest.mark.parametrize(
+    ("user", "password"), [("alice", "wrong"), ("nobody", "wonderland"), ("gone", "wonderland"), ("gone", "wrong")]
+)
+def test_every_failed_login_ends_with_the_same_bytes(
+    gate: Gate, user: str, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    close = gate.refusal(user=user, password=password)
+    assert close == Close(CloseCode.LOGIN_FAILED, "the user name or the password is wrong", None)
+    assert f"login as '{user}' failed" in caplog.text
+    gate.until_empty()
+
+
+def raw(gate: Gate, *data: Packet | bytes) -> Close:
+    """What the relay says to these bytes, up to the end of the stream."""
+    client = gate.knock()
+    client.send(*data)
+    *rest, close = client.rest()
+    assert all(isinstance(packet, Challenge) for packet in rest)
+    assert isinstance(close, Close)
+    assert close.sentence
+    client.close()
+    gate.until_empty()
+    return close
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", CloseCode.NOT_THE_PROTOCOL),
+        (b"\x16\x03\x01\x02\x00\x01", CloseCode.NOT_THE_PROTOCOL),
+        (b"SSH-2.0-OpenSSH\r\n", CloseCode.NOT_THE_PROTOCOL),
+        (b"\0\0\0\0", CloseCode.BAD_FRAME),
+        (b"\xff\xff\xff\xff", CloseCode.BAD_FRAME),
+        (b"\0\0\x10\x01", CloseCode.BAD_FRAME),
+        (encode_frame(b"\x92\x01\x90"), CloseCode.BAD_PACKET),
+        (encode_frame(b"hello"), CloseCode.BAD_PACKET),
+        (encode(Ping(1)), CloseCode.NOT_ALLOWED_NOW),
+        (encode(Proof(b"x")), CloseCode.NOT_ALLOWED_NOW),
+        (encode_frame(msgpack.packb((99, 1))), CloseCode.NOT_ALLOWED_NOW),
+        (encode(hello(version_min=2, version_max=3)), CloseCode.UNSUPPORTED_VERSION),
+        (encode(hello(version_min=0, version_max=0)), CloseCode.UNSUPPORTED_VERSION),
+        (encode(hello(mechanism="PLAIN")), CloseCode.UNSUPPORTED_MECHANISM),
+        (encode(hello(mechanism="x" * 3000)), CloseCode.UNSUPPORTED_MECHANISM),
+        (encode(hello(user="Alice")), CloseCode.BAD_PACKET),
+        (encode(hello(user="")), CloseCode.BAD_PACKET),
+        (encode(hello(user="a" * 65)), CloseCode.BAD_PACKET),
+        (encode(hello(user="a/b")), CloseCode.BAD_PACKET),
+        (encode(hello(device="#x")), CloseCode.BAD_PACKET),
+        (encode(hello(device="a b")), CloseCode.BAD_PACKET),
+        (encode(hello(data=b"nonsense")), CloseCode.LOGIN_FAILED),
+        (encode(hello(data=b"\xff")), CloseCode.LOGIN_FAILED),
+        (encode(hello(data=b"n,,n=bob,r=abcdefghijklmnopqrstuvwx")), CloseCode.LOGIN_FAILED),
+        (encode(hello()) + encode(Proof(b"c=biws,r=wrong,p=eA==")), CloseCode.LOGIN_FAILED),
+        (encode(hello()) + encode(hello()), CloseCode.NOT_ALLOWED_NOW),
+        (encode(hello()) + encode(Ping(1)), CloseCode.NOT_ALLOWED_NOW),
+    ],
+)
+def test_whatever_is_wrong_is_said_before_the_connection_ends(gate: Gate, data: bytes, code: CloseCode) -> None:
+    assert raw(gate, data).code == code
+
+
+def test_a_refusal_is_one_line_in_the_log(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    raw(gate, b"GET / HTTP/1.1\r\n\r\n")
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage().startswith("refused 10.0.0.1:1000: ")
+    assert "HTTP" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0\0", encode(hello())[:20], encode(Close(4000, "bye", None)), encode(hello())]
+)
+def test_a_client_that_leaves_during_login_leaves_nothing_behind(gate: Gate, data: bytes) -> None:
+    client = gate.knock()
+    client.send(data)
+    turn()
+    client.close()
+    gate.until_empty()
+    until(lambda: all(greenlet.ready() for greenlet in gate.greenlets))
+    assert all(greenlet.successful() for greenlet in gate.greenlets)
+
+
+@pytest.mark.parametrize("data", [b"", encode(hello())[:10], encode(hello())])
+def test_the_deadline_covers_all_of_the_login(gates: Callable[..., Gate], data: bytes) -> None:
+    gate = gates(timeout_s=0.05)
+    client = gate.knock()
+    client.send(data)
+    *_, close = client.rest()
+    assert isinstance(close, Close)
+    assert close.code == CloseCode.HANDSHAKE_TIMEOUT
+    assert close.retry_ms
+    client.close()
+    gate.until_empty()
+
+
+def test_the_deadline_is_not_moved_by_single_bytes(gates: Callable[..., Gate]) -> None:
+    gate = gates(timeout_s=0.05)
+    client = gate.knock()
+
+    def drip() -> None:
+        for byte in encode(hello(agent="x" * 3000)):
+            try:
+                client.sock.send(bytes([byte]))
+            except OSError:
+                return
+            gevent.sleep(0.005)
+
+    dripping = gevent.spawn(drip)
+    *_, close = client.rest()
+    assert isinstance(close, Close)
+    assert close.code == CloseCode.HANDSHAKE_TIMEOUT
+    dripping.kill()
+    client.close()
+    gate.until_empty()
+
+
+def test_a_login_that_runs_out_while_the_store_is_asked_leaves_nothing_behind(gates: Callable[..., Gate]) -> None:
+    gate = gates(timeout_s=0.5)
+    asked = gevent.event.Event()
+
+    def prepare(user: str, device: str) -> int:
+        asked.set()
+        gevent.sleep(60)
+        return 0
+
+    gate.prepare = prepare
+    client, close = gate.login()
+    assert asked.is_set()
+    assert isinstance(close, Close)
+    assert close.code == CloseCode.HANDSHAKE_TIMEOUT
+    assert not gate.wire.town.router.directory.concerns("alice")
+    client.close()
+    gate.until_empty()
+
+
+def test_a_store_that_cannot_be_read_is_not_the_clients_fault(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(name: str) -> None:
+        raise StoreError("the disk is gone")
+
+    gate.look_up = fail
+    close = raw(gate, hello())
+    assert close.code == CloseCode.STORE_FAILED
+    assert close.retry_ms
+    assert "the disk is gone" not in close.sentence
+    assert "the disk is gone" in caplog.text
+
+
+def test_connections_over_the_cap_are_told_and_not_counted(gates: Callable[..., Gate]) -> None:
+    gate = gates(connections_max=1)
+    first, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    second = gate.knock()
+    (close,) = second.rest()
+    assert isinstance(close, Close)
+    assert (close.code, close.retry_ms) == (CloseCode.TOO_MANY_CONNECTIONS, 5000)
+    assert gate.registry.connections == 1
+    second.close()
+    first.close()
+    gate.until_empty()
+    third, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    third.close()
+    gate.until_empty()
+
+
+def test_one_session_too_many_is_told_after_its_welcome_and_counted_once(gate: Gate) -> None:
+    clients = []
+    for number in range(8):
+        client, welcome = gate.login(device=f"d{number}")
+        assert isinstance(welcome, Welcome)
+        clients.append(client)
+    client, welcome = gate.login(device="one-too-many")
+    assert isinstance(welcome, Welcome)
+    assert client.closing().code == CloseCode.TOO_MANY_SESSIONS
+    client.close()
+    until(lambda: gate.registry.connections == 8)
+    assert len(gate.wire.town.router.directory) == 8
+    for client in clients:
+        client.close()
+    gate.until_empty()
+
+
+def test_the_second_login_of_a_device_replaces_the_first(gate: Gate) -> None:
+    first, _ = gate.login()
+    second, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    assert first.closing().code == CloseCode.REPLACED
+    first.close()
+    until(lambda: gate.registry.connections == 1)
+    second.send(Ping(1))
+    assert second.receive() == Pong(1)
+
+
+def test_a_failed_login_is_answered_late_but_others_are_not(gates: Callable[..., Gate]) -> None:
+    gate = gates(delay_max_s=60.0)
+    for _ in range(12):
+        gate.throttle.fail("10.0.0.9", "alice", time.monotonic())
+    waiting = gevent.spawn(gate.refusal, password="wrong")
+    until(lambda: gate.throttle.wait_s("10.0.0.1", time.monotonic()) > 50)
+    client, welcome = gate.login(host="10.0.0.2")
+    assert isinstance(welcome, Welcome)
+    assert not waiting.ready()
+    waiting.kill()
+    client.close()
+
+
+def test_an_address_that_has_to_wait_long_is_told_so_at_once(gates: Callable[..., Gate]) -> None:
+    gate = gates(delay_max_s=60.0)
+    for _ in range(12):
+        gate.throttle.fail("10.0.0.1", "bob", time.monotonic())
+    close = raw(gate, hello())
+    assert close.code == CloseCode.TOO_MANY_ATTEMPTS
+    assert 50_000 < (close.retry_ms or 0) <= 60_000
+
+
+def test_an_address_that_has_to_wait_a_little_waits(gates: Callable[..., Gate]) -> None:
+    gate = gates(delay_max_s=60.0)
+    gate.throttle.fail("10.0.0.1", "bob", time.monotonic())
+    quiet_at = time.monotonic() + gate.throttle.wait_s("10.0.0.1", time.monotonic())
+    client, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    assert time.monotonic() >= quiet_at
+    client.close()
+
+
+def test_stopping_ends_logins_under_way_and_those_that_still_come(gate: Gate) -> None:
+    under_way = gate.knock()
+    under_way.send(hello())
+    assert isinstance(under_way.receive(), Challenge)
+    stopping = gevent.spawn(gate.handshake.stop)
+    late = gate.knock()
+    for client in (under_way, late):
+        close = client.closing()
+        assert close.code == CloseCode.SHUTTING_DOWN
+        assert close.retry_ms
+        client.close()
+    with deadline():
+        stopping.get()
+    gate.until_empty()
+
+
+def test_stopping_leaves_established_sessions_alone(gate: Gate) -> None:
+    client, _ = gate.login()
+    gate.handshake.stop()
+    client.send(Ping(1))
+    assert client.receive() == Pong(1)
+
+
+def test_a_refused_client_that_goes_on_talking_still_reads_why(gate: Gate) -> None:
+    ours, theirs = plain_socket.socketpair()
+    gate.greenlets.append(gevent.spawn(gate.handshake, socket.socket(fileno=ours.detach()), "10.0.0.1:1"))
+    client = Client(socket.socket(fileno=theirs.detach()))
+    gate.clients.append(client)
+    client.send(b"GET / HTTP/1.1\r\n" + bytes(10_000))
+    assert client.closing().code == CloseCode.NOT_THE_PROTOCOL
+
+
+def test_credentials_of_the_wrong_kind_do_not_escape(gate: Gate) -> None:
+    gate.accounts["alice"] = gate.accounts["alice"]._replace(credentials=Credentials(b"s", ITERATIONS_MIN, b"", b""))
+    assert gate.refusal().code == CloseCode.LOGIN_FAILED
