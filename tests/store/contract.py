@@ -194,6 +194,11 @@ class StoreContract:
         send(users, [message(1)])
         assert users.last_message_id("alice", "pc") == 1
 
+    def test_a_device_that_opens_after_its_first_message_was_refused(self, users: Store) -> None:
+        send(users, [message(1, to="nobody")])
+        users.open_device("alice", "pc", None, 1)
+        assert offsets(send(users, [message(2)])) == [1]
+
     # Devices and cursors.
 
     def test_a_device_that_is_not_open_is_behind_nowhere(self, users: Store) -> None:

@@ -2,8 +2,9 @@
 
 import itertools
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from relay.store.sqlite import SqliteStore
@@ -41,6 +42,11 @@ class Disk:
     def restart(self, store: SqliteStore) -> SqliteStore:
         store.close()
         return self.open()
+
+    def count(self, table: str) -> int:
+        """The rows of a table, of a store that was closed."""
+        with closing(sqlite3.connect(self.directory / "relay.db")) as connection:
+            return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def close(self) -> None:
         for store in self._open:
