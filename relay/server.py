@@ -213,7 +213,8 @@ class Relay:
         """What a login needs of the store: one trip, whose answer the router learns before anything newer."""
 
         def look(store: Store) -> tuple[int, list[str], list[str]]:
-            return store.last_message_id(user, device), [], []
+            rooms = [room.name for room, role in store.rooms_of(user) if role is not None and role.inside]
+            return store.last_message_id(user, device), rooms, store.blocked_by(user)
 
         def start(done: Callable[[tuple[int, list[str], list[str]] | StoreError], None]) -> None:
             def learn(found: tuple[int, list[str], list[str]] | StoreError) -> None:
@@ -262,9 +263,9 @@ def run(settings: Settings) -> int:
     _raise_descriptor_limit()
     server = Relay(settings)
     server.start()
+    signals = [gevent.signal_handler(number, server.stopped.set) for number in (signal.SIGTERM, signal.SIGINT)]
     for address in server.addresses:
         print(f"listening on {address}", flush=True)
-    signals = [gevent.signal_handler(number, server.stopped.set) for number in (signal.SIGTERM, signal.SIGINT)]
     server.stopped.wait()
     for watcher in signals:
         watcher.cancel()

@@ -185,4 +185,4 @@ def _too_many_rooms(actor: str, bounds: Bounds) -> Refusal:
 
 
 def _rooms_inside(store: Store, user: str) -> int:
-    return sum(membership.role.inside for membership in store.rooms_of(user))
+    return sum(role is not None and role.inside for _, role in store.rooms_of(user))

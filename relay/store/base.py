@@ -77,6 +77,10 @@ class Account(NamedTuple):
     created_ms: int
 
 
+# In larger rooms members are strangers: presence does not follow from sharing one.
+CONTACT_ROOM_MAX = 500
+
+
 class Role(StrEnum):
     """What a user is in a room."""
 
@@ -101,6 +105,42 @@ class Room(NamedTuple):
     members: int
     head: int
     created_ms: int
+
+
+class Membership(NamedTuple):
+    """A room and what a user is in it; `role` is None for a public room seen from outside."""
+
+    room: Room
+    role: Role | None
+
+
+class Member(NamedTuple):
+    """A user and what she is in a room."""
+
+    user: str
+    role: Role
+
+
+class DeviceInfo(NamedTuple):
+    """A device for which messages are kept."""
+
+    device: str
+    created_ms: int
+    seen_ms: int
+
+
+class ConversationInfo(NamedTuple):
+    """A conversation as one user's device sees it: it holds the offsets `first` to `head`; the device has processed
+    up to `delivered`, its user has read up to `read` on any device. `time_ms` is when the last message was stored.
+    """
+
+    name: str
+    title: str
+    first: int
+    head: int
+    delivered: int
+    read: int
+    time_ms: int
 
 
 class StoreError(Exception):
@@ -148,6 +188,70 @@ class Reader(ABC):
         """
 
     @abstractmethod
+    def read_back(self, conversation: str, before: int, limit: int, limit_bytes: int) -> list[Entry]:
+        """The entries just below offset `before`, ascending and contiguous; bounds as in `read`."""
+
+    @abstractmethod
+    def first_kept(self, conversation: str) -> int:
+        """The lowest offset that retention has left; 1 where it has taken nothing."""
+
+    @abstractmethod
+    def head(self, conversation: str) -> int:
+        """The last offset of the conversation; 0 if it is empty or unknown."""
+
+    @abstractmethod
+    def conversations(self, user: str, device: str, after: str, limit: int) -> list[ConversationInfo]:
+        """The conversations `user` is in, by name, with names above `after`."""
+
+    @abstractmethod
+    def cursors(self, conversation: str, limit: int) -> list[Cursor]:
+        """How far the lasting devices of a conversation's members are."""
+
+    @abstractmethod
+    def room(self, name: str) -> Room | None:
+        """The room, or None."""
+
+    @abstractmethod
+    def role(self, room: str, user: str) -> Role | None:
+        """What the user is in the room; None for nothing, or if there is no such room or user."""
+
+    @abstractmethod
+    def rooms_of(self, user: str) -> list[Membership]:
+        """The rooms the user is in or invited to, by name."""
+
+    @abstractmethod
+    def public_rooms(self, after: str, limit: int) -> list[Room]:
+        """Public rooms by name, with names above `after`."""
+
+    @abstractmethod
+    def members(self, room: str, after: str, limit: int) -> list[Member]:
+        """Who is in the room or invited to it, by name, with names above `after`."""
+
+    @abstractmethod
+    def owners(self, room: str) -> list[str]:
+        """The owners of a room."""
+
+    @abstractmethod
+    def devices(self, user: str) -> list[DeviceInfo]:
+        """The devices for which messages of `user` are kept, by name."""
+
+    @abstractmethod
+    def blocked_by(self, user: str) -> list[str]:
+        """Whom `user` blocks, by name."""
+
+    @abstractmethod
+    def shares(self, user: str, other: str) -> bool:
+        """Whether both are in one conversation."""
+
+    @abstractmethod
+    def contacts(self, user: str, limit: int) -> list[str]:
+        """The others in the direct conversations of `user`, and in her rooms of at most CONTACT_ROOM_MAX members."""
+
+    @abstractmethod
+    def last_seen_ms(self, user: str) -> int | None:
+        """When a device of the user was last seen; None if never."""
+
+    @abstractmethod
     def account(self, name: str) -> Account | None:
         """The account, or None."""
 
@@ -191,7 +295,8 @@ class Store(Reader):
         `limits.MESSAGE_WINDOW` ids of a device are remembered, also across restarts; one below that window is
         refused with ID_REUSED. An id inside the window that was never stored (it was refused, later ones were not) is
         a new message. A direct conversation with a user who does not exist is refused with NO_SUCH_USER, a room that
-        does not exist with NO_SUCH_ROOM. After an error nothing of the group was stored.
+        does not exist, or that the sender is not inside, with NO_SUCH_ROOM, and a recipient who blocks the sender
+        with BLOCKED. After an error nothing of the group was stored.
         """
 
     @abstractmethod
@@ -224,6 +329,37 @@ class Store(Reader):
 
         `open_device`, `seen` and every message that was stored count as being seen.
         """
+
+    @abstractmethod
+    def forget_device(self, user: str, device: str) -> bool:
+        """Forget one device, its cursors and message ids. Returns whether messages were kept for it."""
+
+    @abstractmethod
+    def create_room(self, name: str, title: str, public: bool, owner: str, time_ms: int) -> None:
+        """Make a room with one member. Raises RoomExistsError, NoSuchAccountError."""
+
+    @abstractmethod
+    def set_room(self, name: str, title: str, public: bool) -> None:
+        """Change a room. One that does not exist is ignored."""
+
+    @abstractmethod
+    def remove_room(self, name: str) -> None:
+        """End a room: nobody is in it, and a room made later under its name begins at offset 1."""
+
+    @abstractmethod
+    def set_role(self, room: str, user: str, role: Role | None, time_ms: int) -> None:
+        """Give a user a role in a room, or none. Rooms and users that do not exist are ignored.
+
+        Who comes inside joins at the head: her devices get what is sent from then on.
+        """
+
+    @abstractmethod
+    def block(self, user: str, blocked: str) -> None:
+        """Refuse direct messages from `blocked` to `user` with BLOCKED. Users that do not exist are ignored."""
+
+    @abstractmethod
+    def unblock(self, user: str, blocked: str) -> None:
+        """The opposite of `block`."""
 
     @abstractmethod
     def add_account(self, name: str, credentials: Credentials, bot: bool, time_ms: int) -> None:

@@ -13,16 +13,24 @@ from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import MESSAGE_WINDOW
 from relay.protocol.scram import Credentials
 from relay.store.base import (
+    CONTACT_ROOM_MAX,
     Account,
     AccountExistsError,
     Append,
     Appended,
     Backlog,
+    ConversationInfo,
     Cursor,
+    DeviceInfo,
     Entry,
+    Member,
+    Membership,
     NoSuchAccountError,
     Reader,
     Refusal,
+    Role,
+    Room,
+    RoomExistsError,
     Store,
 )
 
@@ -33,6 +41,7 @@ class _Device:
 
     seen_ms: int
     opened: bool = False
+    created_ms: int = 0
     # The latest MESSAGE_WINDOW message ids, ascending, and what was stored under them.
     sent: dict[int, Entry] = field(default_factory=dict)
     # Conversation -> (delivered, read).
@@ -46,14 +55,26 @@ class _User:
     account: Account
     devices: dict[str, _Device] = field(default_factory=dict)
     joined: dict[str, int] = field(default_factory=dict)
+    blocked: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Room:
+    """A room and everybody who is something in it."""
+
+    title: str
+    public: bool
+    created_ms: int
+    roles: dict[str, Role] = field(default_factory=dict)
 
 
 class _MemoryReader(Reader):
     """Reads what the store holds. Other threads may do so while it changes: every look at a container is one step."""
 
-    def __init__(self, users: dict[str, _User], logs: dict[str, list[Entry]]) -> None:
+    def __init__(self, users: dict[str, _User], logs: dict[str, list[Entry]], rooms: dict[str, _Room]) -> None:
         self._users = users
         self._logs = logs
+        self._rooms = rooms
 
     def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
         after = max(after, 0)
@@ -82,6 +103,91 @@ class _MemoryReader(Reader):
         account = self._users.get(user)
         return account.joined.get(conversation) if account else None
 
+    def read_back(self, conversation: str, before: int, limit: int, limit_bytes: int) -> list[Entry]:
+        entries = self._logs.get(conversation, [])[: max(before - 1, 0)][-limit:] if limit > 0 else []
+        while len(entries) > 1 and sum(len(entry.packet) for entry in entries) > limit_bytes:
+            del entries[0]
+        return entries
+
+    def first_kept(self, conversation: str) -> int:
+        return 1
+
+    def head(self, conversation: str) -> int:
+        return len(self._logs.get(conversation, ()))
+
+    def conversations(self, user: str, device: str, after: str, limit: int) -> list[ConversationInfo]:
+        account = self._users.get(user)
+        names = sorted(name for name in account.joined if name > after) if account else []
+        return [self._describe(user, device, name) for name in names[:limit]]
+
+    def cursors(self, conversation: str, limit: int) -> list[Cursor]:
+        found = []
+        for name, user in sorted(self._users.items()):
+            if conversation not in user.joined:
+                continue
+            for device, known in sorted(user.devices.items()):
+                if known.opened and not is_temporary(device):
+                    delivered, read = known.cursors.get(conversation, (0, 0))
+                    found.append(Cursor(name, device, conversation, max(delivered, user.joined[conversation]), read))
+        return found[:limit]
+
+    def room(self, name: str) -> Room | None:
+        room = self._rooms.get(name)
+        if room is None:
+            return None
+        inside = sum(role.inside for role in room.roles.values())
+        return Room(name, room.title, room.public, inside, self.head(name), room.created_ms)
+
+    def role(self, room: str, user: str) -> Role | None:
+        known = self._rooms.get(room)
+        return known.roles.get(user) if known else None
+
+    def rooms_of(self, user: str) -> list[Membership]:
+        found = []
+        for name in sorted(self._rooms):
+            room, role = self.room(name), self.role(name, user)
+            if room and role and role is not Role.BANNED:
+                found.append(Membership(room, role))
+        return found
+
+    def public_rooms(self, after: str, limit: int) -> list[Room]:
+        names = sorted(name for name, room in self._rooms.items() if room.public and name > after)
+        return [room for room in map(self.room, names[:limit]) if room]
+
+    def members(self, room: str, after: str, limit: int) -> list[Member]:
+        known = self._rooms.get(room)
+        roles = sorted(known.roles.items()) if known else []
+        return [Member(user, role) for user, role in roles if user > after and role is not Role.BANNED][:limit]
+
+    def owners(self, room: str) -> list[str]:
+        known = self._rooms.get(room)
+        return sorted(user for user, role in known.roles.items() if role is Role.OWNER) if known else []
+
+    def devices(self, user: str) -> list[DeviceInfo]:
+        account = self._users.get(user)
+        devices = sorted(account.devices.items()) if account else []
+        return [DeviceInfo(name, known.created_ms, known.seen_ms) for name, known in devices if known.opened]
+
+    def blocked_by(self, user: str) -> list[str]:
+        account = self._users.get(user)
+        return sorted(account.blocked) if account else []
+
+    def shares(self, user: str, other: str) -> bool:
+        first, second = self._users.get(user), self._users.get(other)
+        return bool(first and second and first.joined.keys() & second.joined.keys())
+
+    def contacts(self, user: str, limit: int) -> list[str]:
+        account = self._users.get(user)
+        if account is None:
+            return []
+        shared = {name for name in account.joined if name not in self._rooms or self._inside(name) <= CONTACT_ROOM_MAX}
+        names = sorted(name for name, other in self._users.items() if other.joined.keys() & shared and name != user)
+        return names[:limit]
+
+    def last_seen_ms(self, user: str) -> int | None:
+        account = self._users.get(user)
+        return max((known.seen_ms for known in account.devices.values()), default=None) if account else None
+
     def account(self, name: str) -> Account | None:
         user = self._users.get(name)
         return user.account if user else None
@@ -92,12 +198,27 @@ class _MemoryReader(Reader):
     def close(self) -> None:
         pass
 
+    def _inside(self, room: str) -> int:
+        return sum(role.inside for role in self._rooms[room].roles.values())
+
+    def _describe(self, user: str, device: str, name: str) -> ConversationInfo:
+        account, room, log = self._users[user], self._rooms.get(name), self._logs.get(name, [])
+        known = account.devices.get(device)
+        delivered = known.cursors.get(name, (0, 0))[0] if known else 0
+        read = max((other.cursors.get(name, (0, 0))[1] for other in account.devices.values()), default=0)
+        joined = account.joined[name]
+        first = 1 if room else joined + 1
+        time_ms = log[-1].time_ms if log else 0
+        return ConversationInfo(
+            name, room.title if room else "", first, len(log), max(delivered, joined), read, time_ms
+        )
+
 
 class MemoryStore(_MemoryReader, Store):
     """A store that forgets everything with the process."""
 
     def __init__(self) -> None:
-        super().__init__({}, {})
+        super().__init__({}, {}, {})
         self._secret = os.urandom(32)
         self._changes: dict[str, None] = {}
         self._listening = False
@@ -125,7 +246,7 @@ class MemoryStore(_MemoryReader, Store):
         known.seen_ms = max(known.seen_ms, time_ms)
         if known.opened:
             return
-        known.opened = True
+        known.opened, known.created_ms = True, time_ms
         if start is None and not lasting and not is_temporary(device):
             return
         for conversation, joined in account.joined.items():
@@ -154,6 +275,53 @@ class MemoryStore(_MemoryReader, Store):
                     count += 1
         return count
 
+    def forget_device(self, user: str, device: str) -> bool:
+        known = self._device(user, device)
+        if known is None:
+            return False
+        del self._users[user].devices[device]
+        return known.opened
+
+    def create_room(self, name: str, title: str, public: bool, owner: str, time_ms: int) -> None:
+        self._user(owner)
+        if name in self._rooms:
+            raise RoomExistsError(f"there is a room {name} already")
+        self._rooms[name] = _Room(title, public, time_ms)
+        self._logs[name] = []
+        self.set_role(name, owner, Role.OWNER, time_ms)
+
+    def set_room(self, name: str, title: str, public: bool) -> None:
+        if room := self._rooms.get(name):
+            room.title, room.public = title, public
+
+    def remove_room(self, name: str) -> None:
+        if self._rooms.pop(name, None) is None:
+            return
+        del self._logs[name]
+        for user in self._users.values():
+            _leave(user, name)
+
+    def set_role(self, room: str, user: str, role: Role | None, time_ms: int) -> None:
+        known, account = self._rooms.get(room), self._users.get(user)
+        if known is None or account is None:
+            return
+        if role is None:
+            known.roles.pop(user, None)
+        else:
+            known.roles[user] = role
+        if role is None or not role.inside:
+            _leave(account, room)
+        else:
+            account.joined.setdefault(room, len(self._logs[room]))
+
+    def block(self, user: str, blocked: str) -> None:
+        if user in self._users and blocked in self._users:
+            self._users[user].blocked.add(blocked)
+
+    def unblock(self, user: str, blocked: str) -> None:
+        if user in self._users:
+            self._users[user].blocked.discard(blocked)
+
     def add_account(self, name: str, credentials: Credentials, bot: bool, time_ms: int) -> None:
         if name in self._users:
             raise AccountExistsError(f"the account {name!r} exists already")
@@ -168,6 +336,10 @@ class MemoryStore(_MemoryReader, Store):
     def remove_account(self, name: str) -> None:
         self._user(name)
         del self._users[name]
+        for room in self._rooms.values():
+            room.roles.pop(name, None)
+        for user in self._users.values():
+            user.blocked.discard(name)
         self._changes[name] = None
 
     def account_changes(self) -> list[str]:
@@ -179,7 +351,7 @@ class MemoryStore(_MemoryReader, Store):
         return self._secret
 
     def reader(self) -> Reader:
-        return _MemoryReader(self._users, self._logs)
+        return _MemoryReader(self._users, self._logs, self._rooms)
 
     def _append(self, item: Append, time_ms: int) -> Appended | Refusal:
         known = self._device(item.user, item.device)
@@ -187,12 +359,14 @@ class MemoryStore(_MemoryReader, Store):
             return answer
         members = conversation_members(item.conversation)
         if members is None:
-            return Refusal(ErrorCode.NO_SUCH_ROOM, f"there is no room {item.conversation!r}")
-        for user in (*members, item.user):
-            if user not in self._users:
-                return Refusal(ErrorCode.NO_SUCH_USER, f"there is no user {user!r}")
+            role = self.role(item.conversation, item.user)
+            if role is None or not role.inside:
+                sentence = f"there is no room {item.conversation}, or you are not in it"
+                return Refusal(ErrorCode.NO_SUCH_ROOM, sentence)
+        elif refusal := self._direct_obstacle(members, item.user):
+            return refusal
         log = self._logs.setdefault(item.conversation, [])
-        for user in members:
+        for user in members or ():
             self._users[user].joined.setdefault(item.conversation, len(log))
         known = known or self._users[item.user].devices.setdefault(item.device, _Device(time_ms))
         known.seen_ms = max(known.seen_ms, time_ms)
@@ -200,6 +374,15 @@ class MemoryStore(_MemoryReader, Store):
         log.append(entry)
         _remember(known, item.message_id, entry)
         return Appended(entry.offset, time_ms)
+
+    def _direct_obstacle(self, members: tuple[str, str], sender: str) -> Refusal | None:
+        other = members[0] if members[1] == sender else members[1]
+        if other in self._users and sender in self._users[other].blocked:
+            return Refusal(ErrorCode.BLOCKED, f"{other} does not take messages from you")
+        for user in (*members, sender):
+            if user not in self._users:
+                return Refusal(ErrorCode.NO_SUCH_USER, f"there is no user {user!r}")
+        return None
 
     def _user(self, name: str) -> _User:
         user = self._users.get(name)
@@ -215,6 +398,12 @@ class MemoryStore(_MemoryReader, Store):
         user = self._user(name)
         user.account = change(user.account)
         self._changes[name] = None
+
+
+def _leave(user: _User, conversation: str) -> None:
+    user.joined.pop(conversation, None)
+    for device in user.devices.values():
+        device.cursors.pop(conversation, None)
 
 
 def _answer_again(device: _Device, item: Append) -> Appended | Refusal | None:

@@ -33,14 +33,15 @@ def read(router: "Router", session: Subscriber, arguments: Arguments, reply: Rep
         raise RefusedError(ErrorCode.BAD_ARGUMENTS, "give either after or before")
 
     def operation(reader: Reader) -> _Page | Refusal:
-        refusal = _outside(reader, conversation, session.user)
-        if refusal is not None:
-            return refusal
+        first = _first_readable(reader, conversation, session.user)
+        if isinstance(first, Refusal):
+            return first
         if after is None:
-            entries = reader.read_back(conversation, INTEGER_MAX if before is None else before, limit, PAGE_BYTES)
+            end = INTEGER_MAX if before is None else before
+            entries = [e for e in reader.read_back(conversation, end, limit, PAGE_BYTES) if e.offset >= first]
         else:
-            entries = reader.read(conversation, after, limit, PAGE_BYTES)
-        return _Page(reader.first_kept(conversation), reader.head(conversation), entries)
+            entries = reader.read(conversation, max(after, first - 1), limit, PAGE_BYTES)
+        return _Page(first, reader.head(conversation), entries)
 
     def finish(page: _Page) -> None:
         messages: list[Value] = [{"offset": e.offset, "time_ms": e.time_ms, "packet": e.packet} for e in page.entries]
@@ -85,7 +86,8 @@ def list_receipts(router: "Router", session: Subscriber, arguments: Arguments, r
     conversation = arguments.conversation(session.user)
 
     def operation(reader: Reader) -> list[Cursor] | Refusal:
-        return _outside(reader, conversation, session.user) or reader.cursors(conversation, PAGE_MAX)
+        first = _first_readable(reader, conversation, session.user)
+        return first if isinstance(first, Refusal) else reader.cursors(conversation, PAGE_MAX)
 
     def finish(found: list[Cursor]) -> None:
         cursors: list[Value] = [
@@ -100,15 +102,18 @@ def list_receipts(router: "Router", session: Subscriber, arguments: Arguments, r
     router.conversations.save_cursors(saved)
 
 
-def _outside(reader: Reader, conversation: str, user: str) -> Refusal | None:
-    """A refusal if the user is not in the conversation; one between users may be read before its first message."""
+def _first_readable(reader: Reader, conversation: str, user: str) -> int | Refusal:
+    """The first offset the user may read. Members of a room read all that is kept of it; in a direct conversation
+    nobody reads what was sent to somebody who had the name before.
+    """
     members = conversation_members(conversation)
-    if members is not None:
-        if user in members:
-            return None
+    if members is None:
+        role = reader.role(conversation, user)
+        return reader.first_kept(conversation) if role is not None and role.inside else no_such_room(conversation)
+    if user not in members:
         return Refusal(ErrorCode.NO_SUCH_CONVERSATION, f"you are not in the conversation {conversation}")
-    role = reader.role(conversation, user)
-    return None if role is not None and role.inside else no_such_room(conversation)
+    joined = reader.joined(user, conversation)
+    return max(reader.first_kept(conversation), (reader.head(conversation) if joined is None else joined) + 1)
 
 
 METHODS: dict[str, Method] = {

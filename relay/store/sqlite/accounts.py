@@ -53,6 +53,7 @@ class Accounts:
                 raise NoSuchAccountError(no_such_account(name))
             remove_devices(self._database, "SELECT id FROM devices WHERE user_id = ?", row)
             execute("DELETE FROM members WHERE user_id = ?", row)
+            execute("DELETE FROM blocks WHERE user_id = ?1 OR blocked_id = ?1", row)
             execute("DELETE FROM users WHERE id = ?", row)
             self._note_change(name)
 

@@ -12,7 +12,14 @@ from typing import Any
 
 import apsw
 
-from relay.store.base import AccountExistsError, NoSuchAccountError, StoreBrokenError, StoreError, StoreFullError
+from relay.store.base import (
+    AccountExistsError,
+    NoSuchAccountError,
+    RoomExistsError,
+    StoreBrokenError,
+    StoreError,
+    StoreFullError,
+)
 
 DATABASE_FILE = "relay.db"
 
@@ -29,7 +36,7 @@ _STATEMENTS_CACHED = 160
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 
 # Operations that end like this have changed nothing.
-_HARMLESS = (AccountExistsError, NoSuchAccountError)
+_HARMLESS = (AccountExistsError, NoSuchAccountError, RoomExistsError)
 
 
 class Database:

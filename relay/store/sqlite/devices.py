@@ -13,7 +13,7 @@ _PLACE = """
 SELECT d.id, c.id, m.joined
 FROM users u
 JOIN devices d ON d.user_id = u.id AND d.name = ?2 AND d.opened
-JOIN members m ON m.user_id = u.id
+JOIN members m ON m.user_id = u.id AND m.role >= 0
 JOIN conversations c ON c.id = m.conversation_id AND c.name = ?3
 WHERE u.name = ?1
 """
@@ -88,6 +88,17 @@ class Devices:
             self._log.forget()
         return len(unused)
 
+    def forget_one(self, user: str, device: str) -> bool:
+        """See Store.forget_device."""
+        sql = "SELECT d.id, d.opened FROM devices d JOIN users u ON u.id = d.user_id WHERE u.name = ? AND d.name = ?"
+        with self._database.change():
+            known = self._database.row(sql, (user, device))
+            if known is None:
+                return False
+            remove_devices(self._database, "VALUES (?)", known[:1])
+        self._log.forget_device(user, device)
+        return bool(known[1])
+
     def _sent_since(self, device_id: int, time_ms: int) -> bool:
         window = self._log.unindexed.window(device_id)
         return window is not None and window.seen_ms >= time_ms
@@ -104,14 +115,14 @@ class Devices:
             self._database.execute(sql, (time_ms, device_id))
             return device_id
         self._database.execute(
-            "INSERT INTO devices (user_id, name, temporary, opened, seen_ms) VALUES (?, ?, ?, 1, ?)",
-            (user_id, device, is_temporary(device), time_ms),
+            "INSERT INTO devices (user_id, name, temporary, opened, seen_ms, created_ms) VALUES (?, ?, ?, 1, ?, ?)",
+            (user_id, device, is_temporary(device), time_ms, time_ms),
         )
         return self._database.connection.last_insert_rowid()
 
     def _start_cursors(self, user_id: int, device_id: int, start: int) -> None:
         """Put the device `start` messages before the head of each conversation of its user."""
-        sql = "SELECT conversation_id, joined FROM members WHERE user_id = ?"
+        sql = "SELECT conversation_id, joined FROM members WHERE user_id = ? AND role >= 0"
         for conversation_id, joined in self._database.rows(sql, (user_id,)):
             delivered = max(joined, self._log.head(conversation_id) - start)
             self._database.execute(_ADVANCE, (device_id, conversation_id, delivered, 0))

@@ -108,11 +108,29 @@ class Cache(dict[K, V], Generic[K, V]):
         self._older = {}
 
 
+# Whether a user is inside a room.
+_INSIDE = """
+SELECT 1 FROM users u JOIN members m ON m.user_id = u.id AND m.role >= 0
+JOIN conversations c ON c.id = m.conversation_id
+WHERE u.name = ? AND c.name = ?
+"""
+
+# Whether the first user blocks the second.
+_BLOCKED = """
+SELECT 1 FROM users u JOIN blocks b ON b.user_id = u.id JOIN users o ON o.id = b.blocked_id
+WHERE u.name = ? AND o.name = ?
+"""
+
+
 class _RefusedError(Exception):
     """Ends the look-up of a conversation that cannot be written to."""
 
     def __init__(self, code: ErrorCode, sentence: str) -> None:
         self.refusal = Refusal(code, sentence)
+
+
+def _no_such_room(name: str) -> _RefusedError:
+    return _RefusedError(ErrorCode.NO_SUCH_ROOM, f"there is no room {name}, or you are not in it")
 
 
 class Log:
@@ -129,6 +147,8 @@ class Log:
         self._seq = 0
         self._time_ms = 0
         self._conversations = Cache(self._find_conversation)
+        # (conversation, user) -> True: the user may send to it.
+        self._senders = Cache(self._check_sender)
         # (user, device) -> window.
         self._windows: Cache[tuple[str, str], Window] = Cache(self._find_window)
         # What is left to index of the tail that was put aside.
@@ -169,11 +189,21 @@ class Log:
     def forget(self) -> None:
         """Forget what is known of conversations, users and devices by name: something was changed or undone."""
         self._conversations.forget()
+        self._senders.forget()
         self._windows.forget()
 
     def forget_device(self, user: str, device: str) -> None:
         """Forget what is known of one device by name: it was made."""
         self._windows.drop((user, device))
+
+    def forget_sender(self, conversation: str, user: str) -> None:
+        """Find out anew whether the user may send to the conversation."""
+        self._senders.drop((conversation, user))
+
+    def forget_conversation(self, name: str) -> None:
+        """Forget what is known of one conversation by name: it ended."""
+        self._conversations.drop(name)
+        self._senders.forget()
 
     def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
         """See Store.append. The transaction, if it was begun, is still open then; `confirm` after its commit, `undo`
@@ -185,7 +215,7 @@ class Log:
         rows: list[Any] = []
         tail = self.unindexed.tails[-1]
         runs, windows = tail.runs, tail.windows
-        known_windows, conversations = self._windows, self._conversations
+        known_windows, conversations, senders = self._windows, self._conversations, self._senders
         self._time_ms = time_ms
         first, seq = self._seq + 1, self._seq
         for name, user, device, message_id, packet, _ in items:
@@ -198,6 +228,7 @@ class Log:
                     if answer := self._answer_again(window, message_id, packet):
                         answers.append(answer)
                         continue
+                senders[name, user]
                 conversation = conversations[name]
                 if not window.device_id:
                     self._create_device(window, user, device)
@@ -299,7 +330,7 @@ class Log:
     def _find_conversation(self, name: str) -> Conversation:
         members = conversation_members(name)
         if members is None:
-            raise _RefusedError(ErrorCode.NO_SUCH_ROOM, f"there is no room {name!r}")
+            return self._find_room(name)
         self._database.ensure_begun()
         row = self._database.row
         users = []
@@ -316,6 +347,25 @@ class Log:
                 (user_id, conversation.id, ROLE_MEMBER, conversation.head),
             )
         return conversation
+
+    def _find_room(self, name: str) -> Conversation:
+        found = self._database.row("SELECT id FROM conversations WHERE name = ?", (name,))
+        if found is None:
+            raise _no_such_room(name)
+        return Conversation(found[0], self._full_head(found[0]))
+
+    def _check_sender(self, key: tuple[str, str]) -> bool:
+        """Whether the user may send to the conversation: True, or _RefusedError. Unknown users are not its business."""
+        name, user = key
+        members = conversation_members(name)
+        if members is None:
+            if self._database.row(_INSIDE, (user, name)) is None:
+                raise _no_such_room(name)
+        else:
+            other = members[0] if members[1] == user else members[1]
+            if self._database.row(_BLOCKED, (other, user)) is not None:
+                raise _RefusedError(ErrorCode.BLOCKED, f"{other} does not take messages from you")
+        return True
 
     def _create_conversation(self, name: str) -> Conversation:
         self._database.execute(

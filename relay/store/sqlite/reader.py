@@ -5,15 +5,32 @@ What was appended lately is found in memory, see `tail`; the rest through the in
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from relay.protocol.scram import Credentials
-from relay.store.base import Account, Backlog, Entry, Reader, StoreBrokenError
+from relay.store.base import (
+    CONTACT_ROOM_MAX,
+    Account,
+    Backlog,
+    ConversationInfo,
+    Cursor,
+    DeviceInfo,
+    Entry,
+    Member,
+    Membership,
+    Reader,
+    Role,
+    Room,
+    StoreBrokenError,
+)
+from relay.store.sqlite import queries
 from relay.store.sqlite.database import explain, open_for_reading
+from relay.store.sqlite.log import indexed_head
+from relay.store.sqlite.rooms import ROLE_NUMBERS
 from relay.store.sqlite.tail import Unindexed, decode_integers
 
 _ACCOUNT = "SELECT name, salt, iterations, stored_key, server_key, bot, disabled, created_ms FROM users"
@@ -24,7 +41,7 @@ SELECT c.id, c.name, m.joined, k.delivered,
      ORDER BY first_offset DESC LIMIT 1)
 FROM users u
 JOIN devices d ON d.user_id = u.id AND d.name = ?2 AND d.opened
-JOIN members m ON m.user_id = u.id
+JOIN members m ON m.user_id = u.id AND m.role >= 0
 JOIN conversations c ON c.id = m.conversation_id
 LEFT JOIN cursors k ON k.device_id = d.id AND k.conversation_id = c.id
 WHERE u.name = ?1
@@ -41,7 +58,7 @@ ORDER BY first_offset
 
 _JOINED = """
 SELECT m.joined FROM users u
-JOIN members m ON m.user_id = u.id
+JOIN members m ON m.user_id = u.id AND m.role >= 0
 JOIN conversations c ON c.id = m.conversation_id
 WHERE u.name = ? AND c.name = ?
 """
@@ -50,6 +67,9 @@ WHERE u.name = ? AND c.name = ?
 _ROWS = """
 SELECT log."offset", log.time_ms, log.packet FROM json_each(?) AS wanted CROSS JOIN log ON log.seq = wanted.value
 """
+
+
+_ROLES = {number: role for role, number in ROLE_NUMBERS.items()}
 
 
 class SqliteReader(Reader):
@@ -62,18 +82,96 @@ class SqliteReader(Reader):
             self._connection = connection or open_for_reading(path)
 
     def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
+        with self._reading_log():
+            conversation_id, first_kept = self._find(conversation)
+            after = max(after, first_kept - 1)
+            return self._entries(conversation, after + 1, self._seqs(conversation_id, after, limit), limit_bytes)
+
+    def read_back(self, conversation: str, before: int, limit: int, limit_bytes: int) -> list[Entry]:
+        with self._reading_log():
+            conversation_id, first_kept = self._find(conversation)
+            end = min(before - 1, self._head(conversation_id))
+            after = max(first_kept - 1, end - limit)
+            seqs = self._seqs(conversation_id, after, max(end - after, 0))
+            sizes = [size for (size,) in self._connection.execute(queries.SIZES, (json.dumps(seqs),))]
+            while len(sizes) > 1 and sum(sizes) > limit_bytes:
+                del sizes[0], seqs[0]
+            return self._entries(conversation, end - len(seqs) + 1, seqs, sum(sizes))
+
+    def first_kept(self, conversation: str) -> int:
         with self._explained():
-            row = self._connection.execute("SELECT id FROM conversations WHERE name = ?", (conversation,)).fetchone()
-            if row is None:
-                return []
-            seqs = self._seqs(row[0], max(after, 0), limit)
-            return self._entries(conversation, max(after, 0) + 1, seqs, limit_bytes)
+            return self._find(conversation)[1]
+
+    def head(self, conversation: str) -> int:
+        with self._reading_log():
+            return self._head(self._find(conversation)[0])
+
+    def conversations(self, user: str, device: str, after: str, limit: int) -> list[ConversationInfo]:
+        with self._reading_log():
+            rows = self._connection.execute(queries.CONVERSATIONS, (user, device, after, limit)).fetchall()
+            return [self._describe(row) for row in rows]
+
+    def cursors(self, conversation: str, limit: int) -> list[Cursor]:
+        with self._explained():
+            rows = self._connection.execute(queries.CURSORS, (conversation, limit))
+            return [Cursor(user, device, conversation, delivered, read) for user, device, delivered, read in rows]
+
+    def room(self, name: str) -> Room | None:
+        with self._reading_log():
+            row = self._connection.execute(queries.ROOM, (name,)).fetchone()
+            return self._room(row) if row else None
+
+    def role(self, room: str, user: str) -> Role | None:
+        with self._explained():
+            row = self._connection.execute(queries.ROLE, (user, room)).fetchone()
+            return _ROLES[row[0]] if row else None
+
+    def rooms_of(self, user: str) -> list[Membership]:
+        with self._reading_log():
+            rows: list[tuple[Any, ...]] = self._connection.execute(queries.ROOMS_OF, (user,)).fetchall()
+            return [Membership(self._room(row[1:]), _ROLES[row[0]]) for row in rows]
+
+    def public_rooms(self, after: str, limit: int) -> list[Room]:
+        with self._reading_log():
+            rows = self._connection.execute(queries.PUBLIC_ROOMS, (after, limit)).fetchall()
+            return [self._room(row) for row in rows]
+
+    def members(self, room: str, after: str, limit: int) -> list[Member]:
+        with self._explained():
+            rows = self._connection.execute(queries.MEMBERS, (room, after, limit))
+            return [Member(user, _ROLES[role]) for user, role in rows]
+
+    def owners(self, room: str) -> list[str]:
+        with self._explained():
+            return [user for (user,) in self._connection.execute(queries.OWNERS, (room,))]
+
+    def devices(self, user: str) -> list[DeviceInfo]:
+        with self._explained():
+            return [DeviceInfo(*row) for row in self._connection.execute(queries.DEVICES, (user,))]
+
+    def blocked_by(self, user: str) -> list[str]:
+        with self._explained():
+            return [name for (name,) in self._connection.execute(queries.BLOCKED_BY, (user,))]
+
+    def shares(self, user: str, other: str) -> bool:
+        with self._explained():
+            return self._connection.execute(queries.SHARES, (user, other)).fetchone() is not None
+
+    def contacts(self, user: str, limit: int) -> list[str]:
+        with self._explained():
+            rows = self._connection.execute(queries.CONTACTS, (user, CONTACT_ROOM_MAX, limit))
+            return [name for (name,) in rows]
+
+    def last_seen_ms(self, user: str) -> int | None:
+        with self._explained():
+            row = self._connection.execute(queries.LAST_SEEN, (user,)).fetchone()
+            return row[0] if row else None
 
     def backlog(self, user: str, device: str) -> list[Backlog]:
         behind = []
-        # Memory first: what is being indexed meanwhile is in the database by the time it is read.
-        recent = self._unindexed.snapshot()
-        with self._explained():
+        with self._reading_log():
+            # Memory first: what is being indexed meanwhile is in the database by the time it is read.
+            recent = self._unindexed.snapshot()
             for conversation_id, name, joined, delivered, indexed in self._connection.execute(_BACKLOG, (user, device)):
                 head = max(recent.head(conversation_id) or 0, indexed or 0)
                 start = max(joined, delivered or 0)
@@ -97,6 +195,32 @@ class SqliteReader(Reader):
 
     def close(self) -> None:
         self._connection.close()
+
+    def _find(self, conversation: str) -> tuple[int, int]:
+        """The id of a conversation and the first offset kept; (0, 1) for an unknown one, which is an empty one."""
+        sql = "SELECT id, first_kept FROM conversations WHERE name = ?"
+        row = self._connection.execute(sql, (conversation,)).fetchone()
+        return row or (0, 1)
+
+    def _head(self, conversation_id: int) -> int:
+        # Memory first: what is being indexed meanwhile is in the database by the time it is read.
+        recent = self._unindexed.head(conversation_id)
+        return indexed_head(self._connection, conversation_id) if recent is None else recent
+
+    def _describe(self, row: tuple[Any, ...]) -> ConversationInfo:
+        conversation_id, name, title, first_kept, joined, delivered, read = row
+        head = self._head(conversation_id)
+        seqs = self._seqs(conversation_id, head - 1, 1) if head else []
+        time_ms = 0
+        for (found,) in self._connection.execute("SELECT time_ms FROM log WHERE seq = ?", (seqs or (0,))):
+            time_ms = found
+        delivered = max(delivered, joined)
+        first = first_kept if title is not None else max(first_kept, joined + 1)
+        return ConversationInfo(name, title or "", first, head, delivered, read, time_ms)
+
+    def _room(self, row: tuple[Any, ...]) -> Room:
+        conversation_id, name, title, public, members, created_ms = row
+        return Room(name, title, bool(public), members, self._head(conversation_id), created_ms)
 
     def _seqs(self, conversation_id: int, after: int, limit: int) -> list[int]:
         """The seqs of the offsets above `after`, at most `limit`."""
@@ -132,6 +256,10 @@ class SqliteReader(Reader):
                 f"the database is damaged; restore it from a backup"
             )
         return entries
+
+    def _reading_log(self) -> AbstractContextManager[None]:
+        """Around everything that looks at the log or at what is not indexed."""
+        return self._explained()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

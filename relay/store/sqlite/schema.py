@@ -20,9 +20,12 @@ APPLICATION_ID = 0x52656C79
 KIND_DIRECT = 0
 KIND_ROOM = 1
 
+# Roles below 0 are outside: they get no messages.
 ROLE_MEMBER = 0
 ROLE_MODERATOR = 1
 ROLE_OWNER = 2
+ROLE_INVITED = -1
+ROLE_BANNED = -2
 
 # AUTOINCREMENT: an id is never used again, so that what a removed user, device or conversation left behind can never
 # be taken for another's.
@@ -118,14 +121,37 @@ INSERT INTO facts VALUES ('indexed_seq', 0);
 """
 
 
+_VERSION_2 = """
+CREATE TABLE rooms (
+    conversation_id INTEGER PRIMARY KEY,
+    title TEXT NOT NULL,
+    public INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE blocks (
+    user_id INTEGER NOT NULL,
+    blocked_id INTEGER NOT NULL,
+    PRIMARY KEY (user_id, blocked_id)
+) STRICT, WITHOUT ROWID;
+
+-- Offsets below first_kept are gone (retention).
+ALTER TABLE conversations ADD COLUMN first_kept INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE devices ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;
+"""
+
+
 def _create(database: Database) -> None:
     database.execute(_VERSION_1)
     database.execute("INSERT INTO facts VALUES ('secret', ?)", (os.urandom(32),))
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
+def _add_rooms(database: Database) -> None:
+    database.execute(_VERSION_2)
+
+
 # Entry n leads from version n to n + 1.
-MIGRATIONS: list[Callable[[Database], None]] = [_create]
+MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms]
 
 
 def prepare(database: Database, migrations: list[Callable[[Database], None]] = MIGRATIONS) -> None:

@@ -8,14 +8,12 @@ import apsw
 
 from relay.protocol.scram import Credentials
 from relay.store.base import (
-    Account,
     Append,
     Appended,
-    Backlog,
     Cursor,
-    Entry,
     Reader,
     Refusal,
+    Role,
     Store,
 )
 from relay.store.sqlite import schema
@@ -24,9 +22,10 @@ from relay.store.sqlite.database import Database
 from relay.store.sqlite.devices import Devices
 from relay.store.sqlite.log import INDEX_EVERY, Log
 from relay.store.sqlite.reader import SqliteReader
+from relay.store.sqlite.rooms import Rooms
 
 
-class SqliteStore(Store):
+class SqliteStore(SqliteReader, Store):
     """A store in a directory. Opening makes the database if there is none, and raises StoreError if it cannot be used.
 
     Accounts may be used beside a relay that runs on the same directory. Everything else is only for the process that
@@ -40,7 +39,8 @@ class SqliteStore(Store):
             self._log = Log(self._database, index_every)
             self._devices = Devices(self._database, self._log)
             self._accounts = Accounts(self._database)
-            self._own = SqliteReader(self._database.path, self._log.unindexed, self._database.connection)
+            self._rooms = Rooms(self._database, self._log)
+            super().__init__(self._database.path, self._log.unindexed, self._database.connection)
         except BaseException:
             self._database.close()
             raise
@@ -96,6 +96,29 @@ class SqliteStore(Store):
         self._load()
         return self._devices.forget(unused_since_ms)
 
+    def forget_device(self, user: str, device: str) -> bool:
+        self._load()
+        return self._devices.forget_one(user, device)
+
+    def create_room(self, name: str, title: str, public: bool, owner: str, time_ms: int) -> None:
+        self._rooms.create(name, title, public, owner, time_ms)
+
+    def set_room(self, name: str, title: str, public: bool) -> None:
+        self._rooms.change(name, title, public)
+
+    def remove_room(self, name: str) -> None:
+        self._rooms.remove(name)
+
+    def set_role(self, room: str, user: str, role: Role | None, time_ms: int) -> None:
+        self._load()
+        self._rooms.set_role(room, user, role)
+
+    def block(self, user: str, blocked: str) -> None:
+        self._rooms.block(user, blocked)
+
+    def unblock(self, user: str, blocked: str) -> None:
+        self._rooms.unblock(user, blocked)
+
     def add_account(self, name: str, credentials: Credentials, bot: bool, time_ms: int) -> None:
         self._accounts.add(name, credentials, bot, time_ms)
         self._note_account_change()
@@ -128,23 +151,6 @@ class SqliteStore(Store):
         self._load()
         return SqliteReader(self._database.path, self._log.unindexed)
 
-    def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
-        self._load()
-        return self._own.read(conversation, after, limit, limit_bytes)
-
-    def backlog(self, user: str, device: str) -> list[Backlog]:
-        self._load()
-        return self._own.backlog(user, device)
-
-    def joined(self, user: str, conversation: str) -> int | None:
-        return self._own.joined(user, conversation)
-
-    def account(self, name: str) -> Account | None:
-        return self._own.account(name)
-
-    def accounts(self) -> list[Account]:
-        return self._own.accounts()
-
     def close(self) -> None:
         """Index what is not indexed yet and close. If that fails the next start reads it again; nothing is lost."""
         if self._closed:
@@ -161,6 +167,10 @@ class SqliteStore(Store):
         if not self._log.loaded:
             with self._database.reading():
                 self._log.load()
+
+    def _reading_log(self) -> AbstractContextManager[None]:
+        self._load()
+        return super()._reading_log()
 
     def _undo_append(self) -> None:
         self._log.undo()
