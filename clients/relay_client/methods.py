@@ -44,8 +44,8 @@ class Methods:
 
     def add(self, name: str, function: Callable[..., Any]) -> None:
         """Serve `name` with `function`. Raises ValueError for a function that cannot take a call."""
-        parameters = list(inspect.signature(function).parameters.values())
-        if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        first = next(iter(inspect.signature(function).parameters.values()), None)
+        if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
             raise ValueError(
                 f"the function for {name!r} must take the call as its first parameter: def {name}(call, ...)"
             )

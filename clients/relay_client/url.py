@@ -83,13 +83,13 @@ def _tcp_endpoint(place: str) -> Endpoint:
     host, port = _split_port(place.removesuffix("/"))
     if not host or any(character in host for character in "/?#[]") or any(map(str.isspace, host)):
         raise BadUrl(f"the URL has no host behind the @ (an IPv6 address stands in brackets): {_FORM}")
-    return Endpoint(host, _port(port))
+    return Endpoint(_decode(host, "host"), _port(port))
 
 
 def _split_port(place: str) -> tuple[str, str | None]:
     if place.startswith("["):
-        host, _, rest = place[1:].partition("]")
-        if ":" not in host or (rest and not rest.startswith(":")):
+        host, bracket, rest = place[1:].partition("]")
+        if not bracket or ":" not in host or (rest and not rest.startswith(":")):
             raise BadUrl(f"the URL has brackets that do not hold an IPv6 address: {_FORM}")
         return host, rest[1:] if rest else None
     host, colon, port = place.partition(":")

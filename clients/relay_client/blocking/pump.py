@@ -130,7 +130,6 @@ class Pump:
             log.exception("the connection's thread failed; this is a bug")
             with self as core:
                 core.end(RelayError(f"the client failed inside: {error!r}; see the log"))
-            raise
         finally:
             self._shut_down()
 
