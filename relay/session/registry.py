@@ -82,15 +82,15 @@ class Registry:
         """A second has passed: ping the silent, close the dead and those who never read."""
         for session in self.sessions():
             # One whose messages wait for the disk may be paused: its silence is ours.
+            heard = session.storing > 0 or not session.quiet_s
             session.quiet_s = 0 if session.storing else session.quiet_s + 1
+            session.pinged = session.pinged and not heard
             if session.phase is not Phase.OPEN:
                 self._tick_closing(session)
             elif session.outlet.size and self._is_stalled(session):
                 log.warning("closing %s (%s): it has read nothing for %d s", *_who(session), session.stalled_s)
                 session.end(CloseCode.SLOW_READER, "you do not read what you are sent", retry_ms=1000)
-            elif session.quiet_s <= self._ping_after_s:
-                session.pinged = False
-            elif not session.pinged:
+            elif session.quiet_s > self._ping_after_s and not session.pinged:
                 session.ping()
             elif session.quiet_s > self._dead_after_s:
                 log.info("closing %s (%s): silent for %d s", *_who(session), session.quiet_s)
