@@ -15,6 +15,24 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
         process.check_log()
 
 
+@pytest.fixture(scope="session")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """A relay that waits for nothing for long."""
+    settings = {"handshake_timeout_s": 1.5, "keepalive_interval_s": 0.5, "keepalive_timeout_s": 0.5}
+    with RelayProcess(
+        tmp_path_factory.mktemp("impatient"), slow_reader_timeout_s=1, drain_spread_s=0, **settings
+    ) as it:
+        yield it
+        assert it.process.stop() == 0
+        it.check_log()
+
+
+@pytest.fixture
+def hurry(impatient: RelayProcess) -> Iterator[Stage]:
+    with Stage(impatient) as stage:
+        yield stage
+
+
 @pytest.fixture
 def stage(relay: RelayProcess) -> Iterator[Stage]:
     with Stage(relay) as stage:

@@ -95,6 +95,10 @@ class Peer:
         """The next packet, which must be a message."""
         return self.expect(Delivery)
 
+    def expect_ping(self) -> None:
+        """The next packet, which must be a PING; answered."""
+        self.send(Pong(self.expect(Ping).token))
+
     def closing(self) -> Close:
         """The CLOSE that ends this connection, with nothing behind it; other packets before it are skipped."""
         packet = self.packet()
@@ -163,7 +167,7 @@ class Peer:
     def alive(self) -> None:
         """The session is open: it answers a ping, and has nothing else to say."""
         self.send(Ping(77))
-        assert self.packet() == Pong(77)
+        assert self.expect(Pong) == Pong(77)
 
 
 def message_in(delivery: Delivery) -> Message:
