@@ -9,7 +9,7 @@ seam between them, and a session that reads slowly holds a place in the log inst
 from collections import deque
 
 from relay.protocol.codes import CloseCode
-from relay.protocol.packets import Delivery, encode
+from relay.protocol.packets import Delivery, Gap, encode
 from relay.router.log import Log
 from relay.router.subscriber import Subscriber
 from relay.store.base import Backlog, Entry, Reader, StoreError
@@ -132,11 +132,14 @@ class Feed:
         if isinstance(page, StoreError):
             self._session.end(CloseCode.STORE_FAILED, f"the log could not be read: {page}", retry_ms=5000)
             return
-        if page:
-            frames = [encode(Delivery(conversation, *entry)) for entry in page]
-            self._session.outlet.push(b"".join(frames))
-            self._sent[conversation] = page[-1].offset
-        if page and self._sent[conversation] < self._targets[conversation]:
+        # Offsets that are not there any more: retention has taken them since the device was here last.
+        expected = self._sent[conversation] + 1
+        found = page[0].offset if page else self._targets[conversation] + 1
+        frames = [encode(Gap(conversation, expected, found - 1))] if found > expected else []
+        frames += [encode(Delivery(conversation, *entry)) for entry in page]
+        self._session.outlet.push(b"".join(frames))
+        self._sent[conversation] = page[-1].offset if page else found - 1
+        if self._sent[conversation] < self._targets[conversation]:
             self._behind.append(conversation)
         else:
             del self._targets[conversation]

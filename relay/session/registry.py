@@ -95,6 +95,8 @@ class Registry:
             elif session.quiet_s > self._dead_after_s:
                 log.info("closing %s (%s): silent for %d s", *_who(session), session.quiet_s)
                 session.end(CloseCode.KEEPALIVE_TIMEOUT, "nothing was heard from you; are you there?")
+            else:
+                session.tell_dropped()
 
     def drain(self, retry_ms: Callable[[], int]) -> None:
         """Tell every session to come back after a delay of its own."""

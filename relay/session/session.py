@@ -17,6 +17,7 @@ from relay.protocol.limits import FRAME_MAX, HEADER_BYTES
 from relay.protocol.packets import Close, Error, Ping, Unknown, decode, encode
 from relay.protocol.states import FROM_CLIENT, State, next_state
 from relay.router.directory import Route
+from relay.router.events import event_frame
 from relay.router.feed import Feed
 from relay.router.router import Router
 from relay.session.handlers import HANDLERS
@@ -180,6 +181,13 @@ class Session:
         """Read on."""
         if self.phase is Phase.OPEN:
             self._connection.resume()
+
+    def tell_dropped(self) -> None:
+        """Say how many signals were dropped since the last time, if any, once there is room to say so."""
+        if self.outlet.dropped and not self.outlet.size:
+            frame = event_frame(self.user, "dropped", signals=self.outlet.dropped)
+            self.outlet.dropped = 0
+            self.outlet.push(frame)
 
     def forget_routes(self) -> None:
         """Find out anew where signals go: what this session may reach has changed."""
