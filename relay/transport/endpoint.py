@@ -71,14 +71,23 @@ def bind(endpoint: Endpoint, unix_mode: int) -> tuple[socket.socket, Endpoint]:
     return listener, endpoint._replace(port=listener.getsockname()[1])
 
 
-def unlink_unix(endpoint: Endpoint, listener: socket.socket) -> None:
-    """Remove a Unix socket's file, unless another process has put its own in its place."""
-    path = endpoint.path
-    if path is None:
+def socket_file(endpoint: Endpoint) -> tuple[int, int] | None:
+    """Which file the path of a Unix socket leads to now: device and inode. None if there is none."""
+    if endpoint.path is None:
+        return None
+    try:
+        found = endpoint.path.lstat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
+def unlink_unix(endpoint: Endpoint, file: tuple[int, int] | None) -> None:
+    """Remove a Unix socket's file, unless somebody has put another one in its place since `socket_file` told `file`."""
+    if endpoint.path is None or file is None or socket_file(endpoint) != file:
         return
     try:
-        if listener.getsockname() == str(path) and stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
+        endpoint.path.unlink()
     except OSError:
         return
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gevent.server import StreamServer
 
-from relay.transport.endpoint import Endpoint, bind, unlink_unix
+from relay.transport.endpoint import Endpoint, bind, socket_file, unlink_unix
 
 log = logging.getLogger("relay.listener")
 
@@ -31,6 +31,7 @@ class Listener(StreamServer):  # type: ignore[misc]
 
     def __init__(self, endpoint: Endpoint, unix_mode: int, handle: Callable[[socket.socket, str], None]) -> None:
         self._bound, self.endpoint = bind(endpoint, unix_mode)
+        self._file = socket_file(self.endpoint)
         self._serve = handle
         self._complained_at = -_COMPLAINT_S
         self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -52,7 +53,7 @@ class Listener(StreamServer):  # type: ignore[misc]
     def stop(self, timeout: float | None = None) -> None:
         """Stop accepting and remove a Unix socket's file."""
         if not self.closed:
-            unlink_unix(self.endpoint, self._bound)
+            unlink_unix(self.endpoint, self._file)
             os.close(self._reserve)
         super().stop(timeout)
 
