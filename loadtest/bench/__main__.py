@@ -79,6 +79,9 @@ class Bench:
         """Measure one work once on every server that can do it."""
         for dialect, version in self._dialects:
             if work.kind not in dialect.kinds:
+                if number == 1:
+                    self.clear()
+                    print(f"{dialect.name} has nothing like {work.name}; skipped")
                 continue
             where = f"round {number}: {work.name} {work.payload_bytes} B on {dialect.name}"
             say = partial(self._say, where)

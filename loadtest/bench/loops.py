@@ -160,6 +160,9 @@ def flow(streams: Sequence[Stream], span: Span) -> Tally:
     while (now := _clock()) < give_up_at:
         if now >= gauge.due_at and not gauge.over:
             gauge.read(now, total // size)
+            if gauge.over:
+                for stream in streams:
+                    stream.depth = 0
         if gauge.over and not blocked and all(stream.done == stream.sent for stream in streams):
             break
         for fd, _ in poller.poll(0.05):
@@ -177,7 +180,7 @@ def flow(streams: Sequence[Stream], span: Span) -> Tally:
             if first != last:
                 now = _clock()
                 for batch in range(first, last):
-                    if stream.complete(batch, now, latencies) and not gauge.over:
+                    if stream.complete(batch, now, latencies):
                         push(stream, now)
     poller.close()
     sent = sum(stream.sent * stream.each * len(stream.receivers) for stream in streams)

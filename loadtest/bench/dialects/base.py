@@ -59,7 +59,7 @@ class Dialect(ABC):
     # How to install it, as one command.
     install: ClassVar[str]
     # Kinds of work (works.Work.kind) it can do.
-    kinds: ClassVar[frozenset[str]] = frozenset({"pipe", "pingpong", "fan", "paced", "idle", "storm"})
+    kinds: ClassVar[frozenset[str]] = frozenset({"pipe", "spread", "pingpong", "fan", "paced", "idle", "storm"})
     # Whether the first answer on standard output names the port; otherwise `Place.port` is what it listens on.
     announces_port: ClassVar[bool] = False
     # A server that asks every new connection once whether it is there does so within this time, and hears `pong`.
@@ -103,8 +103,7 @@ class Dialect(ABC):
         raise NotImplementedError
 
 
-def until(ending: bytes) -> Login:
-    """Wait until what arrives ends with `ending`."""
-    data = b""
+def until(ending: bytes, data: bytes) -> Login:
+    """Wait until what arrives ends with `ending`; `data` has arrived already."""
     while not data.endswith(ending):
         data += yield b""

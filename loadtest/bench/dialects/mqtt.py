@@ -111,5 +111,6 @@ def _subscribe(topic: str, quality: int) -> bytes:
 def _expect(data: bytes, size: int) -> Login:
     while len(data) < size:
         data += yield b""
-    if data[3] >= 0x80 or (data[0] == 0x20 and data[3]):
+    # The last byte is the reason; a subscription's tells the quality granted, or 0x80.
+    if data[size - 1] >= 0x80 or (data[0] == 0x20 and data[size - 1]):
         raise DialectError(f"the broker refused: {data.hex()}")

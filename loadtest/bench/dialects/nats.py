@@ -48,8 +48,7 @@ class NatsDialect(Dialect):
         if listen:
             hello += b"SUB %s 1\r\n" % seat.user.encode()
         data = yield hello + b"PING\r\n"
-        if not data.endswith(b"PONG\r\n"):
-            yield from until(b"PONG\r\n")
+        yield from until(b"PONG\r\n", data)
 
     def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
         name = to.encode()
