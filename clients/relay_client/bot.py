@@ -12,6 +12,7 @@ Handlers run in a few threads, side by side, messages of one conversation in ord
 does not stop the bot. A bot never hears itself: what its own user sends, from any device, is not handed to it.
 """
 
+import _thread
 import contextlib
 import logging
 import os
@@ -87,8 +88,8 @@ class Bot:
     def run(self, url: str | None = None) -> None:
         """Serve until Ctrl-C, SIGTERM or `stop`, then let the handlers that run finish, and return.
 
-        The relay may be unreachable at first: the bot goes on trying. Raises BadUrl, and LoginFailed or another
-        ConnectionEnded when the relay does not want this bot (any more).
+        A second Ctrl-C does not wait for them. The relay may be unreachable at first: the bot goes on trying. Raises
+        BadUrl, and LoginFailed or another ConnectionEnded when the relay does not want this bot (any more).
         """
         if _loading.get():
             raise _RunReachedError(self)
@@ -96,7 +97,7 @@ class Bot:
         chosen = url or self._url or os.environ.get(URL_VARIABLE)
         if not chosen:
             raise BadUrl(f"the bot has no URL: give it to Bot or to run, or set {URL_VARIABLE}")
-        with contextlib.suppress(_Stop), _stop_on_signals():
+        with self._stopping_on_signals():
             self._serve(chosen)
 
     def stop(self) -> None:
@@ -158,6 +159,29 @@ class Bot:
         for function in self._start_handlers:
             client.run_handler("start", function)
 
+    @contextlib.contextmanager
+    def _stopping_on_signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM stops the bot, a second one does what it did before."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            restore()
+            # Nothing that waits for a lock may run here: under gevent this is the hub.
+            _thread.start_new_thread(self.stop, ())
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        try:
+            yield
+        finally:
+            restore()
+
     def _on_message(self) -> Callable[[Message], Any] | None:
         function = self._message_handler
         return None if function is None else lambda message: self._is_own(message) or function(message)
@@ -199,27 +223,6 @@ class _RunReachedError(BaseException):
     def __init__(self, bot: Bot) -> None:
         super().__init__()
         self.bot = bot
-
-
-class _Stop(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM. Raised in the main thread, out of whatever it waits in; gevent's hub passes it there, too."""
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Stop
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _compile(path: Path) -> CodeType:
