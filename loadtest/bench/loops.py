@@ -133,58 +133,74 @@ class Stream:
 
 def flow(streams: Sequence[Stream], span: Span) -> Tally:
     """Send as fast as the receivers take it. Latencies are those of whole batches."""
-    poller, gauge = select.epoll(), _Gauge(span)
-    progress: dict[int, int] = {}
-    owner: dict[int, Stream] = {}
-    blocked: dict[int, Stream] = {}
-    for stream in streams:
-        for link in stream.receivers:
-            poller.register(link.fd, select.EPOLLIN)
-            owner[link.fd], progress[link.fd] = stream, 0
-    reads = {link.fd: link.sock.recv_into for stream in streams for link in stream.receivers}
-    latencies, size = gauge.tally.latencies_ms, streams[0].message_bytes
-    total = 0
-
-    def push(stream: Stream, now: float) -> None:
-        fd = stream.sender.fd
-        if stream.push(now):
-            if blocked.pop(fd, None):
-                poller.unregister(fd)
-        elif fd not in blocked:
-            blocked[fd] = stream
-            poller.register(fd, select.EPOLLOUT)
-
-    for stream in streams:
-        push(stream, _clock())
+    gauge = _Gauge(span)
+    crowd = _Crowd(streams, gauge.tally.latencies_ms)
     give_up_at = span.end_at + DRAIN_S
-    while (now := _clock()) < give_up_at:
+    while (now := _clock()) < give_up_at and not (gauge.over and crowd.is_idle()):
         if now >= gauge.due_at and not gauge.over:
-            gauge.read(now, total // size)
+            gauge.read(now, crowd.total_bytes // crowd.message_bytes)
             if gauge.over:
-                for stream in streams:
-                    stream.depth = 0
-        if gauge.over and not blocked and all(stream.done == stream.sent for stream in streams):
-            break
-        for fd, _ in poller.poll(0.05):
-            if fd in blocked:
-                push(blocked[fd], now)
+                crowd.stop()
+        crowd.step(now)
+    sent = sum(stream.sent * stream.each * len(stream.receivers) for stream in streams)
+    return gauge.close(sent, _whole(crowd.total_bytes, crowd.message_bytes))
+
+
+class _Crowd:
+    """All streams of a flow, and how many bytes each receiver has."""
+
+    def __init__(self, streams: Sequence[Stream], latencies: "array[float]") -> None:
+        self.total_bytes = 0
+        self.message_bytes = streams[0].message_bytes
+        self._streams = streams
+        self._latencies = latencies
+        self._poller = select.epoll()
+        self._receivers = {link.fd: (link.sock.recv_into, stream) for stream in streams for link in stream.receivers}
+        self._got = dict.fromkeys(self._receivers, 0)
+        self._blocked: dict[int, Stream] = {}
+        for fd in self._receivers:
+            self._poller.register(fd, select.EPOLLIN)
+        for stream in streams:
+            self._push(stream, _clock())
+
+    def is_idle(self) -> bool:
+        """Whether all that was sent has arrived."""
+        return not self._blocked and all(stream.done == stream.sent for stream in self._streams)
+
+    def stop(self) -> None:
+        """Begin no more batches."""
+        for stream in self._streams:
+            stream.depth = 0
+
+    def step(self, now: float) -> None:
+        """Read what has arrived, and send in return."""
+        receivers, got, latencies = self._receivers, self._got, self._latencies
+        for fd, _ in self._poller.poll(0.05):
+            if fd in self._blocked:
+                self._push(self._blocked[fd], now)
                 continue
-            stream = owner[fd]
-            count = reads[fd](_BUFFER)
+            read, stream = receivers[fd]
+            count = read(_BUFFER)
             if not count:
                 raise LostConnectionError(f"the server hung up on {stream.receivers[0].seat.user}")
-            total += count
-            before = progress[fd]
-            progress[fd] = after = before + count
+            self.total_bytes += count
+            before = got[fd]
+            got[fd] = after = before + count
             first, last = before // stream.batch_bytes, after // stream.batch_bytes
             if first != last:
                 now = _clock()
                 for batch in range(first, last):
                     if stream.complete(batch, now, latencies):
-                        push(stream, now)
-    poller.close()
-    sent = sum(stream.sent * stream.each * len(stream.receivers) for stream in streams)
-    return gauge.close(sent, _whole(total, size))
+                        self._push(stream, now)
+
+    def _push(self, stream: Stream, now: float) -> None:
+        fd = stream.sender.fd
+        if stream.push(now):
+            if self._blocked.pop(fd, None):
+                self._poller.unregister(fd)
+        elif fd not in self._blocked:
+            self._blocked[fd] = stream
+            self._poller.register(fd, select.EPOLLOUT)
 
 
 def pingpong(pairs: Sequence[tuple[Link, Link]], wires: Sequence[tuple[Wire, Wire]], span: Span, both: bool) -> Tally:
