@@ -4,6 +4,7 @@ The shells add `reply` and `ack` (client.py, aio.py).
 """
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -139,6 +140,14 @@ class ReceivedMessage(Received):
 
     def __repr__(self) -> str:
         return f"<Message {self.conversation} {self.offset} from {self.sender_session}: {_short(self)}>"
+
+
+def stored_message(conversation: str, row: Mapping[str, Any]) -> ReceivedMessage:
+    """A message from a page of `history.read`."""
+    packet = packets.decode(row["packet"])
+    if not isinstance(packet, packets.Message):
+        raise ValueError(f"the relay's history holds a {packets.name_of(type(packet))} packet")
+    return ReceivedMessage(conversation, row["offset"], row["time_ms"], packet)
 
 
 class Call(Received):

@@ -10,9 +10,11 @@ from relay import __version__
 from relay.cli.accounts import user
 from relay.cli.bot import bot
 from relay.cli.completion import completion
+from relay.cli.history import device, history
 from relay.cli.listen import listen
 from relay.cli.outcome import Root
 from relay.cli.profile import login, logout
+from relay.cli.rooms import room
 from relay.cli.serve import serve
 from relay.cli.settings import config
 from relay.cli.talk import call, send, signal, who
@@ -20,7 +22,7 @@ from relay.cli.talk import call, send, signal, who
 root = Root(
     "relay",
     sections={
-        "Talk": [login, logout, send, listen, signal, call, who, bot],
+        "Talk": [login, logout, send, listen, history, signal, call, who, room, device, bot],
         "Run a relay": [serve, user, config],
         "Shell": [completion],
     },
