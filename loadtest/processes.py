@@ -55,6 +55,14 @@ class Child:
             return float(times.user + times.system)
         return None
 
+    def queued_s(self) -> float:
+        """Time its threads were ready to run and had no core (Linux; 0 elsewhere), of threads that still live."""
+        total_ns = 0
+        for path in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, IndexError):
+                total_ns += int(path.read_text().split()[1])
+        return total_ns / 1e9
+
     def rss_bytes(self) -> int | None:
         """Resident memory; None if it has ended."""
         with contextlib.suppress(psutil.Error):
@@ -135,10 +143,13 @@ class Relay:
 
 
 class Sample(NamedTuple):
-    """What one process used in the interval that ended at `at`: CPU as a share of one core, and resident bytes."""
+    """What one process used in the interval that ended at `at`: CPU as a share of one core, the share of the time it
+    was kept waiting for a core (above 1 if several threads were), and resident bytes.
+    """
 
     at: float
     cores: float
+    queued: float
     rss_bytes: int
 
 
@@ -147,7 +158,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.samples: dict[str, list[Sample]] = {}
-        self._earlier: dict[int, tuple[float, float]] = {}
+        self._earlier: dict[int, tuple[float, float, float]] = {}
 
     def sample(self, children: Sequence[Child]) -> None:
         """Note what each used since the last time. The first time of a process only begins its series."""
@@ -155,11 +166,13 @@ class Meter:
             now, cpu_s, rss_bytes = time.monotonic(), child.cpu_s(), child.rss_bytes()
             if cpu_s is None or rss_bytes is None:
                 continue
-            earlier_at, earlier_s = self._earlier.get(child.pid, (now, cpu_s))
-            self._earlier[child.pid] = (now, cpu_s)
+            queued_s = child.queued_s()
+            earlier_at, earlier_s, earlier_queued_s = self._earlier.get(child.pid, (now, cpu_s, queued_s))
+            self._earlier[child.pid] = (now, cpu_s, queued_s)
             if now > earlier_at:
-                cores = (cpu_s - earlier_s) / (now - earlier_at)
-                self.samples.setdefault(child.name, []).append(Sample(now, cores, rss_bytes))
+                interval_s = now - earlier_at
+                cores, queued = (cpu_s - earlier_s) / interval_s, (queued_s - earlier_queued_s) / interval_s
+                self.samples.setdefault(child.name, []).append(Sample(now, cores, max(0.0, queued), rss_bytes))
 
 
 def free_port() -> int:

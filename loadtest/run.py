@@ -24,7 +24,7 @@ import msgpack
 from loadtest.accounts import add_accounts
 from loadtest.books.histogram import Timeline
 from loadtest.books.settle import settle
-from loadtest.books.tally import Tally
+from loadtest.books.tally import FAULTS, WRONGS, Tally
 from loadtest.crowd.crowd import user_name
 from loadtest.crowd.login import PASSWORD
 from loadtest.processes import Child, Meter, ProcessError, Relay, free_port
@@ -257,7 +257,7 @@ class Run:
             self._errors.append(f"SIGTERM did not end the relay in order: {self._relay.child.how_it_ended()}")
 
     def _summarize(self) -> dict[str, Any]:
-        tally, timeline, books = Tally(), Timeline(), {}
+        tally, timeline, books, all_in_at = Tally(), Timeline(), {}, 0.0
         for number in range(self._workers):
             path = self._directory / f"books-{number}"
             if not path.exists():
@@ -270,10 +270,11 @@ class Run:
             tally.update(left["tally"])
             timeline.merge(Timeline.from_plain(left["timeline"]))
             books.update(left["books"])
+            all_in_at = max(all_in_at, left["all_in_at"])
             self._errors += [f"the load test has a bug: {crash}" for crash in left["crashes"]]
-        settlement = settle(books) if len(books) == self._users else None
-        if settlement:
-            tally.update(settlement.tally)
+        settlement = settle(books if len(books) == self._users else {})
+        tally.update(settlement.tally)
+        failed = {name for name in FAULTS if name not in self._scenario.allowed} | set(WRONGS)
         return summarize(
             Outcome(
                 scenario=self._scenario,
@@ -284,8 +285,9 @@ class Run:
                 tally=tally,
                 timeline=timeline,
                 samples=self._meter.samples,
+                all_in_at=all_in_at,
                 events=self._events,
-                examples=settlement.examples if settlement else [],
+                examples=[example for what, example in settlement.examples if what in failed],
                 errors=self._errors,
             )
         )

@@ -11,18 +11,18 @@ EXAMPLES_MAX = 10
 
 
 class Settlement:
-    """What the comparison found. `examples` name the first streams with something missing."""
+    """What the comparison found. `examples` name the first streams of each kind with something missing."""
 
     def __init__(self) -> None:
         self.tally = Tally()
-        self.examples: list[str] = []
+        self.examples: list[tuple[str, str]] = []
 
     def miss(self, what: str, sender: int, receiver: int, numbers: list[int]) -> None:
         """Count numbers of one stream."""
         self.tally[what] += len(numbers)
-        if len(self.examples) < EXAMPLES_MAX:
+        if sum(kind == what for kind, _ in self.examples) < EXAMPLES_MAX:
             shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
-            self.examples.append(f"{what}: user {sender} to user {receiver}, number {shown}")
+            self.examples.append((what, f"{what}: user {sender} to user {receiver}, number {shown}"))
 
 
 def settle(books: Mapping[int, Mapping[str, Any]]) -> Settlement:

@@ -47,7 +47,7 @@ class Calls:
             person.crowd.tally["doings_skipped"] += 1
             return
         person.crowd.tally["calls_made"] += 1
-        body = encode_stamp(Stamp(person.index, self._next_id, int(due_at * 1e6)), person.crowd.scenario.body_bytes)
+        body = encode_stamp(Stamp(person.index, self._next_id, int(due_at * 1e6)), person.crowd.body_bytes(peer))
         self._send(user_name(peer), ECHO, (CONTENT_TYPE, body), _Made(due_at, body))
 
     def ask_relay(self, method: str, arguments: Mapping[str, Value], then: Callable[[bool], None]) -> None:

@@ -51,6 +51,16 @@ def source_address(index: int) -> str:
     return f"127.{group % 250 + 1}.{group // 250 % 250}.1"
 
 
+def every(share: float) -> int:
+    """Every how many users one is of a share (0 to 1) of them."""
+    return max(1, round(1 / share)) if share else 1
+
+
+def is_among(index: int, share: float) -> bool:
+    """Whether the user is of that share of all."""
+    return bool(share) and index % every(share) == 0
+
+
 class Crowd:
     """One process's users. `report(kind, time_ms, error)` is called for everything that ends, well or not."""
 
@@ -70,9 +80,18 @@ class Crowd:
         self.over = False
         self.begin_at = 0.0
         self.until_at = 0.0
+        self.all_in_at = 0.0
         # While the traffic lasts, slow readers are slow and churning users leave.
         self.busy = False
         self._report = report
+
+    def is_slow(self, index: int) -> bool:
+        """Whether the user is a slow reader."""
+        return is_among(index, self.scenario.slow_users / self.plan.users)
+
+    def body_bytes(self, receiver: int) -> int:
+        """How long bodies to that user are."""
+        return self.scenario.slow_body_bytes if self.is_slow(receiver) else self.scenario.body_bytes
 
     def next_index(self) -> int:
         """The number of this process's next user."""
@@ -140,6 +159,7 @@ class Crowd:
             "timeline": self.timeline.to_plain(),
             "books": {person.index: person.books.to_plain() for person in self.people},
             "crashes": self.crashes,
+            "all_in_at": self.all_in_at,
         }
 
     def connect(self, index: int, buffer_bytes: int | None) -> socket.socket:

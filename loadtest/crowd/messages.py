@@ -63,7 +63,8 @@ class Messages:
             crowd.tally["packets_unexpected"] += 1
             return
         self._person.books.message_stored(sent.peer, sent.number, stored.conversation, stored.offset)
-        crowd.record("stored", sent.due_at, time.monotonic())
+        if not self._person.slow and sent.due_at >= self.present_since:
+            crowd.record("stored", sent.due_at, time.monotonic())
         self._send_waiting()
 
     def handle_refused(self, error: Error) -> None:
@@ -102,7 +103,7 @@ class Messages:
     def _send(self, peer: int, due_at: float) -> None:
         person = self._person
         number = person.books.send_message(peer)
-        body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.scenario.body_bytes)
+        body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.body_bytes(peer))
         frame = encode(Message(person.address, user_name(peer), self._next_id, CONTENT_TYPE, body))
         self._unanswered[self._next_id] = _Sent(peer, number, due_at, frame)
         self._next_id += 1

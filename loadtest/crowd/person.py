@@ -10,7 +10,7 @@ from gevent.event import AsyncResult
 
 from loadtest.books.ledger import Books
 from loadtest.crowd.calls import ECHO, Calls
-from loadtest.crowd.crowd import Crowd, user_name
+from loadtest.crowd.crowd import Crowd, every, is_among, user_name
 from loadtest.crowd.login import KnownPasswordLogin, LoginError
 from loadtest.crowd.messages import Messages
 from loadtest.crowd.signals import Signals
@@ -83,14 +83,14 @@ class Person:
         self.signals = Signals(self)
         self.calls = Calls(self)
         scenario, users = crowd.scenario, crowd.plan.users
-        self.is_echo = self.index % _every(scenario.echo_share) == 0
-        self.slow = _is_among(self.index, scenario.slow_share)
-        self.churning = _is_among(self.index + 1, scenario.churn_share)
+        self.is_echo = self.index % every(scenario.echo_share) == 0
+        self.slow = crowd.is_slow(self.index)
+        self.churning = is_among(self.index + 1, scenario.churn_share)
         self._contacts = contacts(self.index, users, scenario.contacts)
         self._wire: Wire | None = None
+        self._stepped_out = False
         # The result is why the connection ended: a sentence, a CLOSE, or None if it was our own choice.
         self._gone: AsyncResult = AsyncResult()
-        self._closed: Close | None = None
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Delivery: self.messages.handle_delivery,
             Stored: self.messages.handle_stored,
@@ -155,8 +155,11 @@ class Person:
                 crowd.fail("login again", "logins_repeated", wanted_at, str(error))
                 gevent.sleep(self._pause_after(error, attempt))
             else:
+                now = time.monotonic()
                 crowd.tally["logins"] += 1
-                crowd.record("login", wanted_at, time.monotonic())
+                crowd.record("login", wanted_at, now)
+                if not crowd.until_at:
+                    crowd.all_in_at = now
                 return True
         return False
 
@@ -169,7 +172,7 @@ class Person:
                 sock.close()
                 raise
         self._gone = AsyncResult()
-        self._closed = None
+        self._stepped_out = False
         self._wire = Wire(sock, self._handle_packet, self._handle_lost)
         self.books.reconnected()
         self._set_up(welcome)
@@ -247,6 +250,12 @@ class Person:
     def _do(self, due_at: float) -> None:
         crowd = self.crowd
         crowd.timeline.record("generator", int(due_at), int(max(0.0, time.monotonic() - due_at) * 1e6))
+        next_at = due_at + crowd.random.uniform(0.5, 1.5) / crowd.scenario.pace_hz
+        if next_at < crowd.until_at:
+            crowd.schedule.add(next_at, self._do)
+        if self._stepped_out:
+            crowd.tally["doings_skipped"] += 1
+            return
         mix = crowd.scenario.mix
         choice = crowd.random.random() * (mix.message + mix.signal + mix.call)
         if choice < mix.message:
@@ -254,11 +263,8 @@ class Person:
         elif choice < mix.message + mix.signal:
             self.signals.send(crowd.random.choice(self._contacts), due_at)
         else:
-            every = _every(crowd.scenario.echo_share)
-            self.calls.make(crowd.random.randrange(0, crowd.plan.users, every), due_at)
-        next_at = due_at + crowd.random.uniform(0.5, 1.5) / crowd.scenario.pace_hz
-        if next_at < crowd.until_at:
-            crowd.schedule.add(next_at, self._do)
+            step = every(crowd.scenario.echo_share)
+            self.calls.make(crowd.random.randrange(0, crowd.plan.users, step), due_at)
 
     def _sip(self, due_at: float) -> None:
         """Read a little, as a user on a bad line does."""
@@ -282,6 +288,7 @@ class Person:
             self.calls.cut()
             away_s = crowd.random.uniform(0, 2 * scenario.churn_away_s)
             self.messages.present_since = time.monotonic() + away_s
+            self._stepped_out = True
             self._gone.set(away_s)
         crowd.schedule.add(due_at + crowd.random.uniform(0.5, 1.5) * scenario.churn_online_s, self._step_out)
 
@@ -330,15 +337,6 @@ def contacts(index: int, users: int, count: int) -> list[int]:
     peers = dict.fromkeys((index + step) % users for step in steps)
     peers.pop(index, None)
     return list(peers) or [index]
-
-
-def _every(share: float) -> int:
-    """Every how many users one is of a share of them."""
-    return max(1, round(1 / share)) if share else 1
-
-
-def _is_among(index: int, share: float) -> bool:
-    return bool(share) and index % _every(share) == 0
 
 
 def _receive(sock: Any, frames: FrameReader, kind: type[Any]) -> Any:

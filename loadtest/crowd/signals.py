@@ -28,7 +28,7 @@ class Signals:
             person.crowd.tally["doings_skipped"] += 1
             return
         number = person.books.send_signal(peer)
-        body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.scenario.body_bytes)
+        body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.body_bytes(peer))
         person.send(encode(Signal(person.address, user_name(peer), None, CONTENT_TYPE, body)))
 
     def handle_signal(self, signal: Signal) -> None:

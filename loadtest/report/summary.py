@@ -13,6 +13,11 @@ QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999}
 # A process over this share of a core is not waiting for anything any more: its own queue is in its times.
 SATURATED_CORES = 0.85
 
+# A process that waits for a core more than this share of the time has latencies of the machine, not of its own.
+CROWDED_QUEUED = 0.2
+
+RELAY = "the relay"
+
 
 @dataclass
 class Outcome:
@@ -25,8 +30,10 @@ class Outcome:
     instants: dict[str, float]
     tally: Tally
     timeline: Timeline
-    # By process name: (instant, share of a core, resident bytes).
-    samples: Mapping[str, Sequence[tuple[float, float, int]]]
+    # By process name: (instant, share of a core, share of the time kept waiting for one, resident bytes).
+    samples: Mapping[str, Sequence[tuple[float, float, float, int]]]
+    # When the last user was in, before the traffic.
+    all_in_at: float
     events: list[tuple[float, str]]
     examples: list[str]
     errors: list[str]
@@ -47,13 +54,14 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
         "machine": outcome.machine,
         "phases_s": {name: round(at - zero, 3) for name, at in outcome.instants.items()},
         "events": [[round(at - zero, 3), what] for at, what in outcome.events],
+        "arrival": _arrival(outcome),
         "counts": {name: outcome.tally[name] for name in (*ACTIVITY, *FAILURES)},
         "times": {kind: _times(outcome.timeline.total(kind), outcome.seconds) for kind in outcome.timeline.kinds()},
         "distribution": {kind: _distribution(outcome.timeline.total(kind)) for kind in outcome.timeline.kinds()},
         "by_second": {kind: _by_second(outcome.timeline, kind, zero) for kind in outcome.timeline.kinds()},
         "processes": {name: _process(samples, outcome.instants) for name, samples in outcome.samples.items()},
         "processes_by_second": {
-            name: [[round(at - zero, 2), round(cores, 3), rss] for at, cores, rss in samples]
+            name: [[round(at - zero, 2), round(cores, 3), round(queued, 3), rss] for at, cores, queued, rss in samples]
             for name, samples in outcome.samples.items()
         },
         "examples": outcome.examples,
@@ -61,13 +69,28 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def saturated(summary: Mapping[str, Any]) -> list[str]:
-    """The load test's own processes that were too busy while the traffic lasted, each as a sentence."""
-    return [
-        f"{name} used {use['traffic_cores']:.0%} of a core: what it measured is its own queue, too"
-        for name, use in summary["processes"].items()
-        if name != "the relay" and use["traffic_cores"] > SATURATED_CORES
-    ]
+def doubts(summary: Mapping[str, Any]) -> list[str]:
+    """Why the times may say more of the load test, or of the machine, than of the relay; a sentence each."""
+    found = []
+    for name, use in summary["processes"].items():
+        if name != RELAY and use["traffic_cores"] > SATURATED_CORES:
+            found.append(f"{name} is saturated ({use['traffic_cores']:.0%} of a core): times include its own queue")
+        if use["traffic_queued"] > CROWDED_QUEUED:
+            found.append(
+                f"{name} was ready to run and had no core for {use['traffic_queued']:.0%} of the time: "
+                "the machine is busy with something else, or too small"
+            )
+    return found
+
+
+def _arrival(outcome: Outcome) -> dict[str, float]:
+    """How soon everybody was in, at the beginning."""
+    took_s = max(0.0, outcome.all_in_at - outcome.instants.get("begin", outcome.all_in_at))
+    return {
+        "users": outcome.users,
+        "seconds": round(took_s, 3),
+        "per_s": round(outcome.users / took_s, 1) if took_s else 0.0,
+    }
 
 
 def _times(histogram: Histogram, seconds: float) -> dict[str, Any]:
@@ -95,11 +118,13 @@ def _by_second(timeline: Timeline, kind: str, zero: float) -> list[list[float | 
     return rows
 
 
-def _process(samples: Sequence[tuple[float, float, int]], instants: Mapping[str, float]) -> dict[str, float]:
+def _process(samples: Sequence[tuple[float, float, float, int]], instants: Mapping[str, float]) -> dict[str, float]:
     from_at, until_at = instants.get("traffic", 0.0), instants.get("until", float("inf"))
-    busy = [cores for at, cores, _ in samples if from_at < at <= until_at + 1]
+    traffic = [sample for sample in samples if from_at < sample[0] <= until_at + 1]
+    count = max(1, len(traffic))
     return {
-        "traffic_cores": round(sum(busy) / len(busy), 3) if busy else 0.0,
-        "peak_cores": round(max((cores for _, cores, _ in samples), default=0.0), 3),
-        "peak_rss_mb": round(max((rss for _, _, rss in samples), default=0) / 1e6, 1),
+        "traffic_cores": round(sum(cores for _, cores, _, _ in traffic) / count, 3),
+        "traffic_queued": round(sum(queued for _, _, queued, _ in traffic) / count, 3),
+        "peak_cores": round(max((cores for _, cores, _, _ in samples), default=0.0), 3),
+        "peak_rss_mb": round(max((rss for _, _, _, rss in samples), default=0) / 1e6, 1),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from loadtest.report.summary import saturated
+from loadtest.report.summary import doubts
 
 # Kinds of time in the order in which they are shown, and what they measure.
 KINDS = {
@@ -26,7 +26,7 @@ def ms(value: float | None) -> str:
 def show(summary: Mapping[str, Any], wrong: list[str]) -> str:
     """The whole table, the verdict last."""
     lines = [headline(summary), "", *_times(summary), "", *_counts(summary), "", *_processes(summary)]
-    lines += [f"! {sentence}" for sentence in saturated(summary)]
+    lines += [f"! {sentence}" for sentence in doubts(summary)]
     if wrong:
         lines += [
             "",
@@ -72,16 +72,17 @@ def _counts(summary: Mapping[str, Any]) -> list[str]:
         "{signals_lost:,} lost, {signals_duplicated:,} duplicated, {signals_reordered:,} reordered",
         "calls:    {calls_made:,} made, {calls_answered:,} answered; "
         "{calls_failed:,} failed, {calls_cut:,} cut off, {calls_unanswered:,} unanswered",
-        "sessions: {logins:,} logins, {logins_repeated:,} attempts repeated, {connections_lost:,} connections lost",
+        "sessions: {logins:,} logins, {logins_repeated:,} attempts repeated, {connections_lost:,} connections lost; "
+        "at the beginning all were in after {seconds:.1f} s, {per_s:,.0f} a second",
     ]
     if counts["messages_redelivered"]:
         lines[0] += "; {messages_redelivered:,} offered again after a reconnect"
-    return [line.format(**counts) for line in lines]
+    return [line.format(**counts, **summary["arrival"]) for line in lines]
 
 
 def _processes(summary: Mapping[str, Any]) -> list[str]:
     return [
-        f"{name:<18} {use['traffic_cores']:.2f} cores in the traffic, {use['peak_cores']:.2f} at its peak, "
-        f"{use['peak_rss_mb']:,.0f} MB"
+        f"{name:<18} {use['traffic_cores']:.2f} cores in the traffic ({use['peak_cores']:.2f} at its peak), "
+        f"no core for {use['traffic_queued']:.0%} of the time, {use['peak_rss_mb']:,.0f} MB"
         for name, use in summary["processes"].items()
     ]

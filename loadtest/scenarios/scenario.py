@@ -45,9 +45,10 @@ class Scenario:
     contacts: int = 4
     echo_share: float = 0.1
     logins_hz: float | None = 500.0
-    # Users who read only `slow_bytes` every half second while the traffic lasts.
-    slow_share: float = 0.0
-    slow_bytes: int = 4096
+    # So many users read only `slow_bytes` every half second while the traffic lasts, and are sent larger bodies.
+    slow_users: int = 0
+    slow_bytes: int = 16 * 1024
+    slow_body_bytes: int = 128 * 1024
     # Users who leave and come back; half of them without a word.
     churn_share: float = 0.0
     churn_online_s: float = 8.0
