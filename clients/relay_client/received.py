@@ -146,7 +146,7 @@ def stored_message(conversation: str, row: Mapping[str, Any]) -> ReceivedMessage
     """A message from a page of `history.read`."""
     packet = packets.decode(row["packet"])
     if not isinstance(packet, packets.Message):
-        raise ValueError(f"the relay's history holds a {packets.name_of(type(packet))} packet")
+        raise ValueError(f"the relay's history holds a {type(packet).__name__} packet")
     return ReceivedMessage(conversation, row["offset"], row["time_ms"], packet)
 
 

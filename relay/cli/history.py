@@ -65,7 +65,7 @@ def _read(client: "Client", conversation: str, **place: int | None) -> "list[Rec
     from relay_client.received import stored_message  # noqa: PLC0415
 
     given = {name: value for name, value in place.items() if value is not None}
-    page = client.call("relay", "history.read", conversation=conversation, **given)
+    page: Any = client.call("relay", "history.read", conversation=conversation, **given)
     return [stored_message(page["conversation"], row) for row in page["messages"]]
 
 
@@ -80,8 +80,8 @@ def device() -> None:
 def list_devices(as_json: bool, url: str) -> None:
     """Show your devices, and which of them are connected."""
     with connected(url) as client:
-        devices: list[dict[str, Any]] = client.call("relay", "devices.list")["devices"]
-    for found in devices:
+        answer: Any = client.call("relay", "devices.list")
+    for found in answer["devices"]:
         if as_json:
             put_json(found)
         else:

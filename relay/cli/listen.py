@@ -9,7 +9,8 @@ from relay.cli.display import colours_wanted, iso_time, message_line, put_json, 
 from relay.cli.outcome import CommandError, Exit, examples
 
 if TYPE_CHECKING:
-    from relay_client import Client, Message
+    from relay_client import Client
+    from relay_client.received import ReceivedMessage
 
 
 @click.command(
@@ -68,7 +69,7 @@ def _tell_of_return(event: object) -> None:
         click.echo("relay: connected again", err=True)
 
 
-def message_row(message: "Message") -> dict[str, Any]:
+def message_row(message: "ReceivedMessage") -> dict[str, Any]:
     """A message as the JSON object of --json; docs/cli.md lists the fields."""
     return {
         "conversation": message.conversation,
@@ -83,7 +84,7 @@ def message_row(message: "Message") -> dict[str, Any]:
     }
 
 
-def _body(message: "Message") -> object:
+def _body(message: "ReceivedMessage") -> object:
     """The value; the bytes if they are not what the sender says they are."""
     from relay_client import BadValue  # noqa: PLC0415
 

@@ -123,7 +123,7 @@ def _pages(url: str, method: str, rows: str, key: str, **arguments: Any) -> list
     found: list[dict[str, Any]] = []
     with connected(url) as client:
         while True:
-            page = client.call("relay", method, after=found[-1][key] if found else "", **arguments)
+            page: Any = client.call("relay", method, after=found[-1][key] if found else "", **arguments)
             found += page[rows]
             if not page["more"] or not page[rows]:
                 return found
