@@ -148,6 +148,8 @@ class Relay:
             settings.slow_reader_timeout_s,
         )
         secret = self._ask(lambda store: store.secret())
+        # The first look tells nothing, but what changes from now on will be told.
+        self._ask(lambda store: store.account_changes())
         self._handshake = Handshake(
             Terms(settings.handshake_timeout_s, int(settings.keepalive_interval_s * 1000), AGENT),
             self.registry,
