@@ -50,6 +50,11 @@ class Peer:
         self._frames = FrameReader(FRAME_MAX)
         self._call_id = 1000
 
+    @property
+    def user(self) -> str:
+        """The user who is logged in."""
+        return self.address.partition("/")[0]
+
     def close(self) -> None:
         """Hang up."""
         self.sock.close()
