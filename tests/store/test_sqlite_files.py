@@ -105,9 +105,49 @@ def test_a_hole_in_the_log_is_told(tmp_path: Path) -> None:
     with sql(tmp_path) as connection:
         connection.execute("DELETE FROM log WHERE seq = 3")
     store = SqliteStore(tmp_path)
-    with pytest.raises(StoreBrokenError, match="message 3 of alice@bob is missing"):
+    with pytest.raises(StoreBrokenError, match="message 3 of alice@bob is missing or altered"):
         store.read("alice@bob", 0, 10, 10**6)
     assert [entry.offset for entry in store.read("alice@bob", 3, 10, 10**6)] == [4, 5]
+    store.close()
+
+
+ALTERATIONS = [
+    "packet = CAST(X'616c736f' AS BLOB)", 'conversation_id = 2, "offset" = 3', "time_ms = time_ms + 1",
+    "device_id = 2", "message_id = 4", "checksum = checksum + 1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", ALTERATIONS)
+def test_an_altered_message_is_refused_and_the_others_are_not(tmp_path: Path, change: str) -> None:
+    store = SqliteStore(tmp_path, index_every=1)
+    add_users(store, "alice", "bob")
+    send(store, [message(number) for number in range(1, 6)])
+    send(store, [message(number, to="alice", device="phone") for number in range(1, 4)])
+    store.close()
+    with sql(tmp_path) as connection:
+        connection.execute(f"UPDATE log SET {change} WHERE seq = 3")
+    store = SqliteStore(tmp_path)
+    with pytest.raises(StoreBrokenError, match=r"message 3 of alice@bob is missing or altered.*from a backup"):
+        store.read("alice@bob", 0, 10, 10**6)
+    with pytest.raises(StoreBrokenError, match="missing or altered"):
+        store.read_back("alice@bob", 6, 10, 10**6)
+    with pytest.raises(StoreBrokenError, match="missing or altered"):
+        send(store, [message(3)])
+    assert [entry.offset for entry in store.read("alice@bob", 3, 10, 10**6)] == [4, 5]
+    assert len(store.read("alice@alice", 0, 10, 10**6)) == 3
+    store.close()
+
+
+def test_messages_of_the_first_version_get_their_checksums(tmp_path: Path) -> None:
+    database = Database(tmp_path)
+    schema.prepare(database, schema.MIGRATIONS[:1])
+    with database.change():
+        database.execute("INSERT INTO users VALUES (1, 'alice', x'00', 4096, x'00', x'00', 0, 0, 1)")
+        database.execute("INSERT INTO conversations VALUES (1, 'alice@alice', 0, 1)")
+        database.execute("INSERT INTO log VALUES (1, 1, 1, 5000, 1, 1, x'0102')")
+    database.close()
+    store = SqliteStore(tmp_path)
+    assert [entry.packet for entry in store.read("alice@alice", 0, 10, 10**6)] == [b"\1\2"]
     store.close()
 
 

@@ -229,6 +229,13 @@ def explain(error: apsw.Error, path: Path) -> StoreError:
     return StoreError(f"the database {path} refused a statement, which is a defect of the relay: {error}")
 
 
+def damaged(path: Path, what: str) -> StoreBrokenError:
+    """The error for a database that has lost or altered something."""
+    return StoreBrokenError(
+        f"{what} is missing or altered in {path}: the database is damaged; restore it from a backup"
+    )
+
+
 def _unusable(directory: Path, reason: str) -> str:
     return (
         f"the database in {directory} cannot be opened ({reason}); "

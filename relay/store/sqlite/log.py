@@ -15,7 +15,8 @@ from relay.protocol.addresses import conversation_members, is_temporary
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import MESSAGE_WINDOW
 from relay.store.base import Append, Appended, Refusal
-from relay.store.sqlite.database import Database
+from relay.store.sqlite.checksum import CHECKED, is_intact, message_checksum
+from relay.store.sqlite.database import Database, damaged
 from relay.store.sqlite.schema import KIND_DIRECT, ROLE_MEMBER
 from relay.store.sqlite.tail import Run, Tail, Unindexed, Window, decode_integers, encode_integers
 
@@ -44,16 +45,17 @@ _CACHED_MAX = 20_000
 # One statement for many rows runs them with one release of the interpreter lock; beside a busy event loop that takes
 # 30 % less CPU than a statement a row. There is one for each number of rows up to this.
 _ROWS_MAX = 64
-_COLUMNS = 5
+_COLUMNS = 6
 
 
 def _insert_sql(rows: int) -> str:
     values = ", ".join(
         f"(?1 + {row}, ?{3 + row * _COLUMNS}, ?{4 + row * _COLUMNS}, ?2, "
-        f"?{5 + row * _COLUMNS}, ?{6 + row * _COLUMNS}, ?{7 + row * _COLUMNS})"
+        f"?{5 + row * _COLUMNS}, ?{6 + row * _COLUMNS}, ?{7 + row * _COLUMNS}, ?{8 + row * _COLUMNS})"
         for row in range(rows)
     )
-    return f'INSERT INTO log (seq, conversation_id, "offset", time_ms, device_id, message_id, packet) VALUES {values}'  # noqa: S608
+    columns = 'seq, conversation_id, "offset", time_ms, device_id, message_id, packet, checksum'
+    return f"INSERT INTO log ({columns}) VALUES {values}"  # noqa: S608
 
 
 _LAST_ID = """
@@ -61,6 +63,8 @@ SELECT d.id, (SELECT last_id FROM sent WHERE device_id = d.id ORDER BY last_seq 
 FROM users u JOIN devices d ON d.user_id = u.id
 WHERE u.name = ? AND d.name = ?
 """
+
+_STORED = f"SELECT {CHECKED} FROM log WHERE seq = ?"  # noqa: S608
 
 _INSERTS = [_insert_sql(rows) for rows in range(_ROWS_MAX + 1)]
 
@@ -249,7 +253,8 @@ class Log:
                 window.insert(message_id, seq)
             window.seen_ms = time_ms
             windows[window.device_id] = window
-            rows += (conversation.id, offset, window.device_id, message_id, packet)
+            checksum = message_checksum(conversation.id, offset, time_ms, window.device_id, message_id, packet)
+            rows += (conversation.id, offset, window.device_id, message_id, packet, checksum)
             answers.append(_appended(Appended, (offset, time_ms, False)))
         self._insert(rows, first, time_ms)
         self._seq = seq
@@ -321,8 +326,10 @@ class Log:
                     f"message id {message_id} is more than {MESSAGE_WINDOW} messages old; ids must grow",
                 )
             return None
-        sql = 'SELECT "offset", time_ms, packet FROM log WHERE seq = ?'
-        offset, time_ms, stored = self._database.rows(sql, (seq,))[0]
+        row = self._database.row(_STORED, (seq,))
+        if row is None or not is_intact(row) or row[3:5] != (window.device_id, message_id):
+            raise damaged(self._database.path, f"the message with id {message_id} of a device")
+        _, offset, time_ms, _, _, stored, _ = row
         if stored != packet:
             return Refusal(ErrorCode.ID_REUSED, f"message id {message_id} was used for another message")
         return Appended(offset, time_ms, True)

@@ -25,10 +25,10 @@ from relay.store.base import (
     Reader,
     Role,
     Room,
-    StoreBrokenError,
 )
 from relay.store.sqlite import queries
-from relay.store.sqlite.database import explain, open_for_reading
+from relay.store.sqlite.checksum import CHECKED, is_intact
+from relay.store.sqlite.database import damaged, explain, open_for_reading
 from relay.store.sqlite.log import indexed_head
 from relay.store.sqlite.rooms import ROLE_NUMBERS
 from relay.store.sqlite.tail import Unindexed, decode_integers
@@ -64,9 +64,7 @@ WHERE u.name = ? AND c.name = ?
 """
 
 # CROSS: in the order of the array.
-_ROWS = """
-SELECT log."offset", log.time_ms, log.packet FROM json_each(?) AS wanted CROSS JOIN log ON log.seq = wanted.value
-"""
+_ROWS = f"SELECT {CHECKED} FROM json_each(?) AS wanted CROSS JOIN log ON log.seq = wanted.value"  # noqa: S608
 
 
 _ROLES = {number: role for role, number in ROLE_NUMBERS.items()}
@@ -85,7 +83,8 @@ class SqliteReader(Reader):
         with self._reading_log():
             conversation_id, first_kept = self._find(conversation)
             after = max(after, first_kept - 1)
-            return self._entries(conversation, after + 1, self._seqs(conversation_id, after, limit), limit_bytes)
+            seqs = self._seqs(conversation_id, after, limit)
+            return self._entries(conversation, conversation_id, after + 1, seqs, limit_bytes)
 
     def read_back(self, conversation: str, before: int, limit: int, limit_bytes: int) -> list[Entry]:
         with self._reading_log():
@@ -96,7 +95,7 @@ class SqliteReader(Reader):
             sizes = [size for (size,) in self._connection.execute(queries.SIZES, (json.dumps(seqs),))]
             while len(sizes) > 1 and sum(sizes) > limit_bytes:
                 del sizes[0], seqs[0]
-            return self._entries(conversation, end - len(seqs) + 1, seqs, sum(sizes))
+            return self._entries(conversation, conversation_id, end - len(seqs) + 1, seqs, sum(sizes))
 
     def first_kept(self, conversation: str) -> int:
         with self._explained():
@@ -239,22 +238,25 @@ class SqliteReader(Reader):
             seqs += recent[1]
         return seqs[:limit]
 
-    def _entries(self, conversation: str, offset: int, seqs: list[int], limit_bytes: int) -> list[Entry]:
-        """The messages with these seqs, which have the offsets from `offset` on, as far as `limit_bytes` goes."""
+    def _entries(
+        self, conversation: str, conversation_id: int, offset: int, seqs: list[int], limit_bytes: int
+    ) -> list[Entry]:
+        """The messages with these seqs, which have the offsets from `offset` on, as far as `limit_bytes` goes.
+
+        One that is missing, or is not what was stored, is an error: nothing altered ever leaves the store.
+        """
         entries: list[Entry] = []
         total_bytes = 0
         for row in self._connection.execute(_ROWS, (json.dumps(seqs),)):
-            total_bytes += len(row[2])
+            if not is_intact(row) or row[:2] != (conversation_id, offset + len(entries)):
+                break
+            _, found, time_ms, _, _, packet, _ = row
+            total_bytes += len(packet)
             if entries and total_bytes > limit_bytes:
                 return entries
-            if row[0] != offset + len(entries):
-                break
-            entries.append(Entry(*row))
+            entries.append(Entry(found, time_ms, packet))
         if len(entries) < len(seqs):
-            raise StoreBrokenError(
-                f"message {offset + len(entries)} of {conversation} is missing in {self._path}: "
-                f"the database is damaged; restore it from a backup"
-            )
+            raise damaged(self._path, f"message {offset + len(entries)} of {conversation}")
         return entries
 
     def _reading_log(self) -> AbstractContextManager[None]:

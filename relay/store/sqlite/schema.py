@@ -7,11 +7,13 @@ transaction. A published migration is never changed: a new one is added.
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from relay.store.base import StoreError
 from relay.store.lock import DataLock, holder
+from relay.store.sqlite.checksum import message_checksum
 from relay.store.sqlite.database import Database
 
 # Marks the file as a relay's: "Rely" in ASCII.
@@ -137,6 +139,10 @@ CREATE TABLE blocks (
 -- Offsets below first_kept are gone (retention).
 ALTER TABLE conversations ADD COLUMN first_kept INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE devices ADD COLUMN created_ms INTEGER NOT NULL DEFAULT 0;
+
+-- See `checksum`.
+ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+UPDATE log SET checksum = message_checksum(conversation_id, "offset", time_ms, device_id, message_id, packet);
 """
 
 
@@ -146,7 +152,12 @@ def _create(database: Database) -> None:
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
+def _checksum(*columns: Any) -> int:
+    return message_checksum(*columns)
+
+
 def _add_rooms(database: Database) -> None:
+    database.connection.create_scalar_function("message_checksum", _checksum, 6, deterministic=True)
     database.execute(_VERSION_2)
 
 
