@@ -243,8 +243,7 @@ class Relay:
             _complain(names)
             return
         for name in names:
-            for session in list(self.router.directory.sessions_of(name)):
-                session.end(CloseCode.ACCOUNT_ENDED, "your account was disabled, removed or got a new password")
+            self.router.end_user(name, "your account was disabled, removed or got a new password")
 
     def _forget_devices(self) -> None:
         live = [(session.user, session.device) for session in self.router.directory.everybody()]

@@ -41,6 +41,7 @@ class Directory:
         self._sessions: dict[str, Subscriber] = {}
         self._routes: dict[bytes, Route] = {}
         self._expected: Counter[str] = Counter()
+        self._barred: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -101,6 +102,16 @@ class Directory:
         self._expected[user] -= 1
         if not self._expected[user]:
             del self._expected[user]
+            self._barred.discard(user)
+
+    def bar(self, user: str) -> None:
+        """The user's account has changed: the logins under way began with what is not true any more."""
+        if user in self._expected:
+            self._barred.add(user)
+
+    def is_barred(self, user: str) -> bool:
+        """Whether the logins of the user that are under way must not succeed."""
+        return user in self._barred
 
     def concerns(self, user: str) -> bool:
         """Whether the user has a live session, or a login under way: what is known of her has to be kept in step."""

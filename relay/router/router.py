@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgpack
 
 from relay.protocol.addresses import RELAY, conversation_members, is_address, user_of
-from relay.protocol.codes import ErrorCode
+from relay.protocol.codes import CloseCode, ErrorCode
 from relay.protocol.limits import NAME_MAX_BYTES
 from relay.protocol.packets import Call, Fault, encode
 from relay.router import methods
@@ -57,8 +57,8 @@ class Router:
 
     @contextmanager
     def expecting(self, user: str) -> Iterator[None]:
-        """Around a login, from before its question to the store until `enter`: what is learnt of the user is kept
-        meanwhile, whichever of her other sessions end, and forgotten if nobody enters.
+        """Around a login, from before its first question to the store until `enter`: what is learnt of the user is
+        kept meanwhile, whichever of her other sessions end, and forgotten if nobody enters.
         """
         self.directory.expect(user)
         try:
@@ -78,6 +78,12 @@ class Router:
         self.directory.attach(session)
         self.rooms.attach(session)
         self.presence.change(session.user)
+
+    def end_user(self, user: str, sentence: str) -> None:
+        """The user's account has changed: end her sessions, and see that no login under way becomes one."""
+        self.directory.bar(user)
+        for session in list(self.directory.sessions_of(user)):
+            session.end(CloseCode.ACCOUNT_ENDED, sentence)
 
     def leave(self, session: Subscriber) -> None:
         """A session ended: nobody reaches it any more, and who waits for it is told."""

@@ -145,6 +145,10 @@ class Handshake:
             return False
         _check(hello)
         self._wait_for_turn(peer_host(peer))
+        with self._surroundings.router.expecting(hello.user):
+            return self._authenticate(sock, peer, connection, hello)
+
+    def _authenticate(self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello) -> bool:
         try:
             account = self._authenticator.challenge(connection, hello)
             sock.sendall(connection.data_to_send())
@@ -153,6 +157,10 @@ class Handshake:
                 log.info("%s left during login", peer)
                 return False
             data = self._authenticator.prove(connection, account, proof)
+            assert account is not None
+            last_message_id = self._prepare(account.name, hello.device)
+            if self._surroundings.router.directory.is_barred(account.name):
+                raise LoginRefusedError("the account was changed meanwhile")
         except LoginRefusedError as error:
             raise _RefusedError(
                 CloseCode.LOGIN_FAILED,
@@ -160,9 +168,12 @@ class Handshake:
                 reason=f"login as {hello.user!r} failed: {error}",
                 delay_s=self._throttle.fail(peer_host(peer), hello.user, time.monotonic()),
             ) from None
-        assert account is not None
-        with self._surroundings.router.expecting(account.name):
-            self._begin(sock, peer, connection, Identity(account.name, hello.device, account.bot), data)
+        session = Session(
+            Identity(account.name, hello.device, account.bot),
+            Connection(sock, peer, gevent.get_hub().loop),
+            self._surroundings,
+        )
+        self._begin(session, connection, data, last_message_id)
         return True
 
     def _wait_for_turn(self, host: str) -> None:
@@ -174,12 +185,8 @@ class Handshake:
         if wait_s:
             gevent.sleep(wait_s)
 
-    def _begin(
-        self, sock: socket.socket, peer: str, connection: ServerConnection, identity: Identity, data: bytes
-    ) -> None:
-        last_message_id = self._prepare(identity.user, identity.device)
-        # From here on nothing yields.
-        session = Session(identity, Connection(sock, peer, gevent.get_hub().loop), self._surroundings)
+    def _begin(self, session: Session, connection: ServerConnection, data: bytes, last_message_id: int) -> None:
+        """Let the session live. Does not yield: nothing can have happened since the last look at the account."""
         connection.welcome(
             Welcome(
                 version=connection.version,
@@ -202,7 +209,7 @@ class Handshake:
         except TooManySessionsError:
             session.end(CloseCode.TOO_MANY_SESSIONS, "this user has as many sessions as one user may have; close one")
             return
-        log.info("%s logged in from %s", session.address, peer)
+        log.info("%s logged in from %s", session.address, session.peer)
         session.receive(connection.take_rest())
 
 

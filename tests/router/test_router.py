@@ -91,6 +91,22 @@ def test_a_login_that_comes_to_nothing_leaves_nothing_behind() -> None:
     assert not town.router.directory.concerns("alice")
 
 
+def test_ending_a_user_ends_her_sessions_and_bars_her_logins_under_way_but_not_later_ones() -> None:
+    town = Town("alice", "bob")
+    phone, laptop, bob = town.join("alice"), town.join("alice", "laptop"), town.join("bob")
+    with town.router.expecting("alice"), town.router.expecting("bob"):
+        town.router.end_user("alice", "your account was disabled")
+        assert town.router.directory.is_barred("alice")
+        assert not town.router.directory.is_barred("bob")
+    assert not town.router.directory.is_barred("alice")
+    for session in (phone, laptop):
+        assert session.ended == [(CloseCode.ACCOUNT_ENDED, "your account was disabled", None)]
+    assert not bob.ended
+    town.router.end_user("carol", "removed")
+    with town.router.expecting("carol"):
+        assert not town.router.directory.is_barred("carol")
+
+
 def test_two_logins_of_one_user_at_once() -> None:
     town = Town("alice")
     with town.router.expecting("alice"):

@@ -316,6 +316,33 @@ def test_a_store_that_cannot_be_read_is_not_the_clients_fault(gate: Gate, caplog
     assert "the disk is gone" in caplog.text
 
 
+@pytest.mark.parametrize("moment", ["before the proof", "while the store is asked"])
+def test_an_account_that_changes_during_the_login_is_not_let_in(gate: Gate, moment: str) -> None:
+    def change() -> None:
+        gate.wire.town.router.end_user("alice", "your account was disabled")
+
+    def prepare(user: str, device: str) -> int:
+        change()
+        return 0
+
+    if moment == "while the store is asked":
+        gate.prepare = prepare
+    client, ends = gate.knock(), ClientConnection("alice", "wonderland", "phone", "test/1")
+    with deadline():
+        client.sock.sendall(ends.data_to_send())
+        ends.receive_data(client.sock.recv(4096))
+        ends.next_packet()
+        if moment == "before the proof":
+            change()
+        client.sock.sendall(ends.data_to_send())
+    assert client.closing().code == CloseCode.LOGIN_FAILED
+    client.close()
+    gate.until_empty()
+    gate.prepare = lambda user, device: 0
+    _, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+
+
 def test_connections_over_the_cap_are_told_and_not_counted(gates: Callable[..., Gate]) -> None:
     gate = gates(connections_max=1)
     first, welcome = gate.login()
