@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gevent.server import StreamServer
@@ -34,7 +35,7 @@ class Listener(StreamServer):  # type: ignore[misc]
         self._file = socket_file(self.endpoint)
         self._serve = handle
         self._complained_at = -_COMPLAINT_S
-        self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._reserve = _open_reserve()
         super().__init__(self._bound, handle=self._greet)
 
     def do_read(self) -> Any:
@@ -54,7 +55,7 @@ class Listener(StreamServer):  # type: ignore[misc]
         """Stop accepting and remove a Unix socket's file."""
         if not self.closed:
             unlink_unix(self.endpoint, self._file)
-            os.close(self._reserve)
+            self._release_reserve()
         super().stop(timeout)
 
     def _greet(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
@@ -71,13 +72,25 @@ class Listener(StreamServer):  # type: ignore[misc]
         if now - self._complained_at >= _COMPLAINT_S:
             self._complained_at = now
             log.error("turning connections away on %s: %s", self.endpoint, error.strerror)
-        os.close(self._reserve)
-        try:
-            self._bound.accept()[0].close()
-        except OSError:
-            pass
-        finally:
-            self._reserve = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._release_reserve()
+        with suppress(OSError):
+            # The bare descriptor: a socket object of gevent's would close it later than now.
+            os.close(self._bound._accept()[0])  # type: ignore[attr-defined]
+        self._reserve = _open_reserve()
+
+    def _release_reserve(self) -> None:
+        """Give the descriptor back, once: its number may be somebody else's afterwards."""
+        reserve, self._reserve = self._reserve, None
+        if reserve is not None:
+            os.close(reserve)
+
+
+def _open_reserve() -> int | None:
+    """A descriptor to give up when there is no other; None if there is none left even for that."""
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def peer_host(peer: str) -> str:
