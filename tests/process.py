@@ -42,9 +42,15 @@ def run(
 class Running:
     """A command that runs meanwhile; its output as lines."""
 
-    def __init__(self, words: Sequence[str], home: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        home: Path,
+        env: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self.process = subprocess.Popen(
-            (*COMMAND, *words),
+            (*command, *words),
             env=environment(home, env),
             cwd=home,
             stdin=subprocess.DEVNULL,

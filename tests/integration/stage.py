@@ -16,7 +16,7 @@ from relay.protocol.packets import Delivery, Signal, Stored
 from relay.protocol.scram import make_credentials
 from relay.store.sqlite import SqliteStore
 from tests.integration.peer import PASSWORD, Peer, eventually, message_in
-from tests.process import Running
+from tests.process import COMMAND, Running
 
 # The least that clients accept: logins are many here, and guessing is nobody's business.
 ITERATIONS = 4096
@@ -43,6 +43,7 @@ class RelayProcess:
         self._users = (f"user{number}" for number in range(ACCOUNTS))
         self._sources = (f"127.{a}.{b}.1" for a in range(1, 250) for b in range(1, 250))
         self.addresses: list[str] = []
+        self.command: Sequence[str] = COMMAND
 
     def __enter__(self) -> "RelayProcess":
         self.start()
@@ -67,7 +68,7 @@ class RelayProcess:
         """Start it, for the first time or again."""
         if not (self.data / "relay.db").exists():
             make_accounts(self.data)
-        self.process = Running(self.words, self.home, WATCH)
+        self.process = Running(self.words, self.home, WATCH, self.command)
         self.addresses = [self.process.line().removeprefix("listening on ") for _ in self._listen]
 
     @property
