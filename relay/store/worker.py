@@ -9,6 +9,7 @@ Measurements, and the switch interval that goes with them: docs/decisions/store-
 """
 
 import _thread
+import logging
 import sys
 import time
 from _queue import Empty, SimpleQueue
@@ -21,6 +22,8 @@ from relay.protocol.codes import ErrorCode
 from relay.store.base import Append, Appended, Reader, Refusal, Store, StoreBrokenError, StoreError
 
 T = TypeVar("T")
+
+log = logging.getLogger("relay.store")
 
 Post = Callable[[Callable[[], None]], None]
 Write = tuple[Callable[[Store], Any], Callable[[Any], None]]
@@ -329,6 +332,9 @@ def _outcome(operation: Callable[[Any], Any], side: Store | Reader) -> Any:
 
 
 def _hand_out(callbacks: Sequence[Callable[[Any], None]], outcomes: Sequence[Any]) -> None:
-    """On the event loop: call each callback with its outcome."""
+    """On the event loop: call each callback with its outcome. One that fails does not keep the others from theirs."""
     for done, outcome in zip(callbacks, outcomes, strict=True):
-        done(outcome)
+        try:
+            done(outcome)
+        except Exception:
+            log.exception("an answer of the store could not be handled")
