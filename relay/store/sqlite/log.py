@@ -6,6 +6,7 @@ are kept in memory (`tail`). Every `index_every` rows that tail is put aside and
 read from the log again. Measurements: docs/decisions/store-append.md.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -42,20 +43,20 @@ _CHECKPOINT_IDLE_PAGES = 250
 # How many conversations and devices are remembered, in each of a cache's two halves.
 _CACHED_MAX = 20_000
 
-# One statement for many rows runs them with one release of the interpreter lock; beside a busy event loop that takes
-# 30 % less CPU than a statement a row. There is one for each number of rows up to this.
-_ROWS_MAX = 64
+# One statement for many rows gives the interpreter lock away once; beside a busy event loop each time costs a wait
+# until it comes back. Up to so many rows: apsw would not keep the text of a longer one prepared.
+_ROWS_MAX = 512
+
+# How many rows a statement may have: every number up to 16, then in steps of a quarter to an eighth. The rows of a
+# statement that are more than there are messages stay NULL, and are left out.
+_SIZES = [*range(1, 17), *(step << octave for octave in range(2, 7) for step in (5, 6, 7, 8))]
 _COLUMNS = 6
 
 
 def _insert_sql(rows: int) -> str:
-    values = ", ".join(
-        f"(?1 + {row}, ?{3 + row * _COLUMNS}, ?{4 + row * _COLUMNS}, ?2, "
-        f"?{5 + row * _COLUMNS}, ?{6 + row * _COLUMNS}, ?{7 + row * _COLUMNS}, ?{8 + row * _COLUMNS})"
-        for row in range(rows)
-    )
-    columns = 'seq, conversation_id, "offset", time_ms, device_id, message_id, packet, checksum'
-    return f"INSERT INTO log ({columns}) VALUES {values}"  # noqa: S608
+    values = ",".join(f"(?1+{row},?2,?,?,?,?,?,?)" for row in range(rows))
+    columns = 'seq, time_ms, conversation_id, "offset", device_id, message_id, packet, checksum'
+    return f"INSERT INTO log ({columns}) SELECT * FROM (VALUES {values}) WHERE column3 NOTNULL"  # noqa: S608
 
 
 _LAST_ID = """
@@ -66,7 +67,7 @@ WHERE u.name = ? AND d.name = ?
 
 _STORED = f"SELECT {CHECKED} FROM log WHERE seq = ?"  # noqa: S608
 
-_INSERTS = [_insert_sql(rows) for rows in range(_ROWS_MAX + 1)]
+_INSERTS = [_insert_sql(rows) for rows in _SIZES]
 
 
 class Conversation:
@@ -313,7 +314,9 @@ class Log:
         for at in range(0, len(rows), size):
             part = rows[at : at + size]
             count = len(part) // _COLUMNS
-            self._database.execute(_INSERTS[count], [seq, time_ms, *part])
+            place = bisect_left(_SIZES, count)
+            unused = [None] * ((_SIZES[place] - count) * _COLUMNS)
+            self._database.execute(_INSERTS[place], [seq, time_ms, *part, *unused])
             seq += count
 
     def _answer_again(self, window: Window, message_id: int, packet: bytes) -> Appended | Refusal | None:
