@@ -48,7 +48,6 @@ class Database:
     def __init__(self, directory: Path) -> None:
         self.path = directory / DATABASE_FILE
         self.on_rollback: Callable[[], None] = lambda: None
-        self.wal_pages = 0
         self._grouping = False
         self._aborted: StoreError | None = None
         try:
@@ -72,8 +71,8 @@ class Database:
             f"journal_size_limit = {_WAL_KEPT_BYTES}",
         ):
             self.connection.execute(f"PRAGMA {setting}").fetchall()
-        # Also replaces SQLite's automatic checkpoint: the store chooses a moment when nobody waits.
-        self.connection.set_wal_hook(self._note_wal)
+        # The store chooses a moment when nobody waits.
+        self.connection.wal_autocheckpoint(0)
 
     def close(self) -> None:
         """Close the connection; the last one to close writes the write-ahead log back into the database.
@@ -169,6 +168,12 @@ class Database:
         finally:
             self._grouping, self._aborted = False, None
 
+    def wal_pages(self) -> int:
+        """How many pages of the write-ahead log are not in the database yet. Raises StoreError."""
+        with self.reading():
+            pages, written = self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            return pages - written
+
     def checkpoint(self) -> None:
         """Copy the write-ahead log back into the database, as far as nobody reads it. Raises StoreBrokenError.
 
@@ -177,9 +182,8 @@ class Database:
         """
         try:
             self.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self.wal_pages = 0
         except (apsw.FullError, apsw.BusyError, apsw.LockedError):
-            self.wal_pages = 0
+            pass
         except apsw.Error as error:
             raise self.explain(error) from error
 
@@ -191,10 +195,6 @@ class Database:
         if self._grouping:
             self._aborted = error
         self.roll_back()
-
-    def _note_wal(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        self.wal_pages = pages
-        return apsw.SQLITE_OK
 
 
 def open_for_reading(path: Path) -> apsw.Connection:

@@ -1,47 +1,24 @@
 """The conversation logs: append before the acknowledgement, index behind it.
 
 An append only adds rows at the end of table `log`; heads, the index of the latest rows and the message ids of devices
-are kept in memory (`tail`). Every `index_every` rows that tail is put aside and written to the tables `runs` and
-`sent` in sorted slices of some milliseconds, between groups of appends. When the process ends without it, the tail is
+are kept in memory (`tail`) until `index` writes them to the database. When the process ends without that, the tail is
 read from the log again. Measurements: docs/decisions/store-append.md.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
-
-import apsw
+from collections.abc import Sequence
+from typing import Any
 
 from relay.protocol.addresses import conversation_members, is_temporary
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import MESSAGE_WINDOW
 from relay.store.base import Append, Appended, Refusal
+from relay.store.sqlite.cache import Cache
 from relay.store.sqlite.checksum import CHECKED, is_intact, message_checksum
 from relay.store.sqlite.database import Database, damaged
+from relay.store.sqlite.index import Index, indexed_head
 from relay.store.sqlite.schema import KIND_DIRECT, ROLE_MEMBER
-from relay.store.sqlite.tail import Run, Tail, Unindexed, Window, decode_integers, encode_integers
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-# The tail costs about 16 bytes a row of memory and is read again after a crash: 65,536 rows are read in 0.1 s.
-INDEX_EVERY = 65_536
-
-# With nothing else to do, a shorter tail is worth indexing too.
-_INDEX_IDLE = 4_096
-
-# How many runs or windows one slice writes: a few milliseconds.
-_SLICE = 250
-
-# Seqs in one row of the index, so that finding an offset reads 4 KiB.
-_RUN_MAX = 512
-
-# The write-ahead log goes back into the database when it has this many pages (of 4 KiB), or fewer with nothing to do.
-_CHECKPOINT_PAGES = 1_000
-_CHECKPOINT_IDLE_PAGES = 250
-
-# How many conversations and devices are remembered, in each of a cache's two halves.
-_CACHED_MAX = 20_000
+from relay.store.sqlite.tail import Run, Tail, Unindexed, Window, decode_integers
 
 # One statement for many rows gives the interpreter lock away once; beside a busy event loop each time costs a wait
 # until it comes back. Up to so many rows: apsw would not keep the text of a longer one prepared.
@@ -80,39 +57,6 @@ class Conversation:
         self.head = head
 
 
-class Cache(dict[K, V], Generic[K, V]):
-    """Remembers what was used lately: `cache[key]` loads what is missing, and a hit costs what a dict costs.
-
-    At `limit` entries the cache becomes the older half and starts anew; what is used again comes back from there.
-    """
-
-    def __init__(self, load: Callable[[K], V], limit: int = _CACHED_MAX) -> None:
-        super().__init__()
-        self._load = load
-        self._limit = limit
-        self._older: dict[K, V] = {}
-
-    def __missing__(self, key: K) -> V:
-        value = self._older.get(key)
-        if value is None:
-            value = self._load(key)
-        if len(self) >= self._limit:
-            self._older = dict(self)
-            super().clear()
-        self[key] = value
-        return value
-
-    def drop(self, key: K) -> None:
-        """Load this one anew."""
-        self.pop(key, None)
-        self._older.pop(key, None)
-
-    def forget(self) -> None:
-        """Load everything anew."""
-        super().clear()
-        self._older = {}
-
-
 # Whether a user is inside a room.
 _INSIDE = """
 SELECT 1 FROM users u JOIN members m ON m.user_id = u.id AND m.role >= 0
@@ -148,7 +92,7 @@ class Log:
         self.unindexed = Unindexed()
         self.loaded = False
         self._database = database
-        self._index_every = index_every
+        self.index = Index(database, self.unindexed, index_every)
         self._seq = 0
         self._time_ms = 0
         self._conversations = Cache(self._find_conversation)
@@ -156,10 +100,6 @@ class Log:
         self._senders = Cache(self._check_sender)
         # (user, device) -> window.
         self._windows: Cache[tuple[str, str], Window] = Cache(self._find_window)
-        # What is left to index of the tail that was put aside.
-        self._runs_left: list[tuple[int, Run]] = []
-        self._windows_left: list[Window] = []
-        self._aside_end = 0
 
     def __repr__(self) -> str:
         tail = self.unindexed.tails[-1] if self.loaded else None
@@ -186,7 +126,7 @@ class Log:
             window.insert(message_id, seq)
             window.seen_ms = max(window.seen_ms, time_ms)
             self._seq = seq
-        self._runs_left, self._windows_left = [], []
+        self.index.restart()
         self.unindexed.tails = (tail,)
         self.unindexed.committed_seq = self._seq
         self.loaded = True
@@ -285,27 +225,6 @@ class Log:
             return 0
         window = self.unindexed.window(row[0])
         return window.last_id if window else row[1] or 0
-
-    def maintain(self, idle: bool) -> bool:
-        """See Store.maintain. Raises StoreError; what was to be written then stays due."""
-        tail = self.unindexed.tails[-1]
-        if len(self.unindexed.tails) == 1:
-            due = min(_INDEX_IDLE, self._index_every) if idle else self._index_every
-            if self._seq - tail.start < due:
-                self._checkpoint(_CHECKPOINT_IDLE_PAGES if idle else _CHECKPOINT_PAGES)
-                return False
-            self._put_aside(tail)
-        self._index_slice()
-        return True
-
-    def index_all(self) -> None:
-        """Index what there is. Raises StoreError."""
-        while len(self.unindexed.tails) > 1:
-            self._index_slice()
-        if self._seq > self.unindexed.tails[-1].start:
-            self._put_aside(self.unindexed.tails[-1])
-            while len(self.unindexed.tails) > 1:
-                self._index_slice()
 
     def _insert(self, rows: list[Any], seq: int, time_ms: int) -> None:
         size = _ROWS_MAX * _COLUMNS
@@ -423,73 +342,6 @@ class Log:
         if not self._database.connection.changes():
             raise _RefusedError(ErrorCode.NO_SUCH_USER, f"there is no user {user!r}")
         window.device_id = self._database.connection.last_insert_rowid()
-
-    def _put_aside(self, tail: Tail) -> None:
-        """Begin to index the tail; what is appended from now on goes into a new one."""
-        self._aside_end = self._seq
-        self.unindexed.tails = (tail, Tail(self._seq))
-        self._runs_left = sorted(tail.runs.items(), reverse=True)
-        self._windows_left = [tail.windows[device_id] for device_id in sorted(tail.windows, reverse=True)]
-
-    def _index_slice(self) -> None:
-        """Write the next slice of what was put aside; with the last one the tail is let go of. Raises StoreError."""
-        runs = self._runs_left[-_SLICE:]
-        windows = [] if runs else self._windows_left[-_SLICE:]
-        last = not runs and len(windows) == len(self._windows_left)
-        with self._database.change():
-            self._write_runs(runs)
-            self._write_windows(windows)
-            if last:
-                self._database.execute("UPDATE facts SET value = ? WHERE name = 'indexed_seq'", (self._aside_end,))
-        del self._runs_left[len(self._runs_left) - len(runs) :]
-        del self._windows_left[len(self._windows_left) - len(windows) :]
-        for window in windows:
-            window.trim()
-        if last:
-            self.unindexed.tails = self.unindexed.tails[1:]
-
-    def _write_runs(self, runs: list[tuple[int, Run]]) -> None:
-        """A slice that was written before a crash is replaced by one with the same beginning that has more."""
-        rows = [
-            (conversation_id, run.first + at, encode_integers(run.seqs[at : at + _RUN_MAX]))
-            for conversation_id, run in runs
-            for at in range(0, len(run.seqs), _RUN_MAX)
-        ]
-        self._database.connection.executemany("REPLACE INTO runs VALUES (?, ?, ?)", rows)
-
-    def _write_windows(self, windows: list[Window]) -> None:
-        """Add a block for each window; many blocks become one, so that no more than two windows' worth is ever kept."""
-        start = self.unindexed.tails[0].start
-        rows = []
-        for window in windows:
-            ids, seqs = window.between(start, self._aside_end)
-            if window.persisted + len(ids) > 2 * MESSAGE_WINDOW:
-                self._database.execute("DELETE FROM sent WHERE device_id = ?", (window.device_id,))
-                window.persisted = 0
-                ids, seqs = window.between(0, self._aside_end)
-                ids, seqs = ids[-MESSAGE_WINDOW:], seqs[-MESSAGE_WINDOW:]
-            if not ids:
-                continue
-            window.persisted += len(ids)
-            pairs = encode_integers(ids) + encode_integers(seqs)
-            rows.append((window.device_id, max(seqs), window.last_id, window.seen_ms, pairs))
-        # A device that was forgotten meanwhile leaves nothing behind.
-        sql = "REPLACE INTO sent SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM devices WHERE id = ?1)"
-        self._database.connection.executemany(sql, rows)
-
-    def _checkpoint(self, pages: int) -> None:
-        if self._database.wal_pages >= pages:
-            self._database.checkpoint()
-
-
-def indexed_head(connection: apsw.Connection, conversation_id: int) -> int:
-    """The last indexed offset of a conversation, 0 if there is none."""
-    sql = (
-        "SELECT first_offset + length(seqs) / 8 - 1 FROM runs WHERE conversation_id = ? "
-        "ORDER BY first_offset DESC LIMIT 1"
-    )
-    row = connection.execute(sql, (conversation_id,)).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _appended(kind: type[Appended], values: tuple[int, int, bool]) -> Appended:

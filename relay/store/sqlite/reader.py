@@ -29,7 +29,7 @@ from relay.store.base import (
 from relay.store.sqlite import queries
 from relay.store.sqlite.checksum import CHECKED, is_intact
 from relay.store.sqlite.database import damaged, explain, open_for_reading
-from relay.store.sqlite.log import indexed_head
+from relay.store.sqlite.index import indexed_head
 from relay.store.sqlite.rooms import ROLE_NUMBERS
 from relay.store.sqlite.tail import Unindexed, decode_integers
 

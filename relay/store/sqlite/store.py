@@ -20,7 +20,8 @@ from relay.store.sqlite import schema
 from relay.store.sqlite.accounts import Accounts
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.devices import Devices
-from relay.store.sqlite.log import INDEX_EVERY, Log
+from relay.store.sqlite.index import INDEX_EVERY
+from relay.store.sqlite.log import Log
 from relay.store.sqlite.reader import SqliteReader
 from relay.store.sqlite.rooms import Rooms
 
@@ -58,7 +59,7 @@ class SqliteStore(SqliteReader, Store):
 
     def maintain(self, idle: bool) -> bool:
         self._load()
-        return self._log.maintain(idle)
+        return self._log.index.maintain(idle)
 
     def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
         self._load()
@@ -158,7 +159,7 @@ class SqliteStore(SqliteReader, Store):
         self._closed = True
         try:
             if self._log.loaded:
-                self._log.index_all()
+                self._log.index.finish()
         finally:
             self._database.close()
 
