@@ -99,6 +99,8 @@ class RecordingSubscriber:
         self.device = device
         self.address = f"{user}/{device}"
         self.bot = bot
+        self.away = False
+        self.routes_forgotten = 0
         self.methods: frozenset[str] = frozenset()
         self.serving = 0
         self.storing = 0
@@ -123,6 +125,9 @@ class RecordingSubscriber:
             return
         self.ended.append((code, sentence, retry_ms))
         self._leave(self)
+
+    def forget_routes(self) -> None:
+        self.routes_forgotten += 1
 
     def pause(self) -> None:
         self.paused = True

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from relay.protocol.codes import CloseCode
-from relay.protocol.packets import Delivery, Message, Stored, encode, encode_payload
+from relay.protocol.packets import Delivery, Gap, Message, Stored, encode, encode_payload
 from relay.protocol.scram import Credentials
 from relay.router import feed as feed_module
 from relay.router.feed import Feed
-from relay.store.base import Append, Appended, Backlog, Refusal, Store, StoreError
+from relay.store.base import Append, Appended, Backlog, Entry, Refusal, Store, StoreError
 from relay.store.memory import MemoryStore
 from tests.router.recording import RecordingOutlet, RecordingSubscriber, SteppedLog, split
 
@@ -32,8 +32,8 @@ def small_pages() -> Iterator[None]:
 class Device:
     """`alice/phone` with a feed, a log that moves step by step, and a client that minds its cursors."""
 
-    def __init__(self, limit: int = 400) -> None:
-        self.log = SteppedLog()
+    def __init__(self, limit: int = 400, store: MemoryStore | None = None) -> None:
+        self.log = SteppedLog(store)
         self.log.on_appended = self._handle_appended
         for name in ("alice", "bob", "carol"):
             self.log.store.add_account(name, NOBODY, False, 0)
@@ -290,14 +290,77 @@ def test_a_log_that_cannot_be_read_ends_the_session_with_the_reason() -> None:
     assert device.take() == []
 
 
-def test_an_empty_page_does_not_keep_the_feed_reading() -> None:
-    device = receiving()
-    assert device.feed
-    device.feed.offer(ALICE_BOB, 2, 2, encode(Delivery(ALICE_BOB, 2, 0, b"x")))
-    device.feed.offer(ALICE_BOB, 9, 9, encode(Delivery(ALICE_BOB, 9, 0, b"x")))
+class KeptFrom(MemoryStore):
+    """A store whose logs begin at offset `first`: what came before is gone."""
+
+    first = 1
+
+    def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
+        return super().read(conversation, max(after, self.first - 1), limit, limit_bytes)
+
+
+def keeping(first: int, stored: int) -> Device:
+    store = KeptFrom()
+    device = Device(limit=10_000, store=store)
+    device.stored(ALICE_BOB, stored)
+    store.first = first
+    device.begin()
     device.log.run()
-    assert device.log.reads_run == 1
+    return device
+
+
+def test_offsets_that_are_gone_are_named_before_what_is_left() -> None:
+    device = keeping(first=5, stored=9)
+    gap, *rest = device.outlet.take()
+    assert gap == Gap(ALICE_BOB, 1, 4)
+    assert [packet.offset for packet in rest] == [5, 6, 7, 8, 9]  # type: ignore[union-attr]
+    device.stored(ALICE_BOB)
+    assert [packet.offset for packet in device.outlet.take()] == [10]  # type: ignore[union-attr]
+
+
+def test_where_nothing_is_left_the_gap_reaches_to_the_end_and_live_messages_follow() -> None:
+    device = keeping(first=100, stored=9)
+    assert device.outlet.take() == [Gap(ALICE_BOB, 1, 9)]
+    reads = device.log.reads_run
+    device.stored(ALICE_BOB)
+    assert [packet.offset for packet in device.outlet.take()] == [10]  # type: ignore[union-attr]
+    assert device.log.reads_run == reads
     assert repr(device.feed) == "<Feed of alice/phone: 1 conversations, 0 behind>"
+
+
+def test_where_nothing_is_gone_no_gap_is_named() -> None:
+    assert not any(isinstance(packet, Gap) for packet in keeping(first=1, stored=9).outlet.take())
+
+
+def test_a_conversation_that_is_left_is_read_no_further() -> None:
+    device = receiving()
+    device.stored(ALICE_BOB, 20)
+    device.stored(ALICE_CAROL, 20)
+    assert device.feed
+    device.take()
+    device.outlet.drain()
+    device.log.read_one()
+    device.feed.leave(ALICE_BOB)
+    device.feed.leave(ALICE_BOB)
+    before = [place for place in device.delivered if place[0] == ALICE_BOB]
+    device.settle()
+    assert [place for place in device.delivered if place[0] == ALICE_BOB] == before
+    assert device.cursors[ALICE_CAROL] == 20
+
+
+def test_a_page_of_the_time_before_leaving_does_not_follow_a_return() -> None:
+    device = receiving()
+    device.stored(ALICE_BOB, 20)
+    assert device.feed
+    device.take()
+    device.outlet.drain()
+    device.log.read_one()
+    device.feed.leave(ALICE_BOB)
+    device.feed.offer(ALICE_BOB, 31, 31, encode(Delivery(ALICE_BOB, 31, 0, bytes(5000))))
+    device.outlet.take()
+    device.feed.offer(ALICE_BOB, 32, 32, encode(Delivery(ALICE_BOB, 32, 0, b"")))
+    device.log.answer_page()
+    assert device.outlet.take() == []
 
 
 def test_a_page_larger_than_the_outbox_gets_through_once_it_is_empty() -> None:
