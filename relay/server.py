@@ -21,7 +21,7 @@ from relay.auth.authenticator import Authenticator
 from relay.auth.throttle import Throttle
 from relay.config import Settings
 from relay.hub import HubPost, wait_for
-from relay.protocol.codes import CloseCode
+from relay.protocol.codes import CloseCode, ErrorCode
 from relay.router.calls import SLOT_S
 from relay.router.membership import Bounds
 from relay.router.router import Clocks, Limits, Router
@@ -66,6 +66,23 @@ class StartError(Exception):
     """The relay cannot start; the text names the cause and the remedy."""
 
 
+class _Trouble:
+    """What fails again and again is said once, and once more when it is over."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._reason: str | None = None
+
+    def note(self, problem: StoreError | str | None) -> None:
+        """It failed for this reason, or went well."""
+        reason = None if problem is None else str(problem)
+        if reason is not None and reason != self._reason:
+            log.error("%s: %s", self._what, reason)
+        elif reason is None and self._reason is not None:
+            log.info("over: %s", self._what)
+        self._reason = reason
+
+
 class Relay:
     """One relay. `start`, then `stop`; both yield, and are called once."""
 
@@ -76,6 +93,10 @@ class Relay:
         self._listeners: list[Listener] = []
         self._chores: list[gevent.Greenlet] = []
         self._open = ExitStack()
+        self._storing = _Trouble("messages are refused")
+        self._saving = _Trouble("what devices have received cannot be noted")
+        self._looking = _Trouble("changes of accounts are not seen")
+        self._forgetting = _Trouble("unused devices cannot be forgotten")
 
     @property
     def addresses(self) -> list[str]:
@@ -194,6 +215,10 @@ class Relay:
         self.registry.release(peer_host(session.peer))
 
     def _handle_appended(self, batch: list[Append], results: list[Appended | Refusal]) -> None:
+        # A group is stored as a whole, or refused as a whole when the disk is full.
+        first = results[0]
+        refusal = first if isinstance(first, Refusal) and first.code == ErrorCode.STORE_FAILED else None
+        self._storing.note(refusal and refusal.sentence)
         self.router.conversations.handle_appended(batch, results)
 
     def _handle_broken(self, error: StoreBrokenError) -> None:
@@ -235,13 +260,14 @@ class Relay:
         return _value(wait_for(start))
 
     def _housekeep(self) -> None:
-        self.router.conversations.save_cursors(_complain)
+        self.router.conversations.save_cursors(self._saving.note)
         self._worker.write(lambda store: store.account_changes(), self._handle_account_changes)
 
     def _handle_account_changes(self, names: list[str] | StoreError) -> None:
         if isinstance(names, StoreError):
-            _complain(names)
+            self._looking.note(names)
             return
+        self._looking.note(None)
         for name in names:
             self.router.end_user(name, "your account was disabled, removed or got a new password")
 
@@ -252,7 +278,7 @@ class Relay:
             store.seen(live, _clock_ms())
             store.forget_devices(_clock_ms() - _TEMPORARY_DEVICE_MS)
 
-        self._worker.write(forget, _complain)
+        self._worker.write(forget, self._forgetting.note)
 
 
 def run(settings: Settings) -> int:

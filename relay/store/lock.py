@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from relay.store.base import StoreError
@@ -27,8 +28,9 @@ class DataLock:
             raise StoreError(
                 f"a relay is running on {directory} already ({who}); stop it, or choose another directory with --data"
             ) from None
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # on a full disk the lock holds as well without a name in it
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Let another relay have the directory. Calling it twice is allowed.
@@ -36,7 +38,8 @@ class DataLock:
         The file stays: removing it would let two processes lock two different files of the same name.
         """
         if self._descriptor >= 0:
-            os.ftruncate(self._descriptor, 0)
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1
 
