@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay_client.errors import BadValue
 from relay_client.received import Call, Online, ReceivedMessage, ReceivedSignal, online_from, utc_time
@@ -49,6 +49,7 @@ def test_a_body_that_is_not_what_it_says_can_be_shown_but_not_read(content_type:
         _ = received.value
 
 
+@settings(deadline=None)
 @given(st.sampled_from([TEXT, MSGPACK, "", "image/png"]), st.binary(max_size=50))
 def test_any_body_can_be_shown(content_type: str, body: bytes) -> None:
     received = message(content_type, body)

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay_client.errors import BadUrl
 from relay_client.url import Endpoint, parse_url
@@ -81,6 +81,7 @@ def test_a_target_does_not_show_its_password() -> None:
     assert "hush" not in repr(target) and "hush" not in str(target) and "hush" not in f"{target}"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_a_url_or_is_explained(text: str) -> None:
     for url in (text, f"relay://alice:{text}", f"relay://{text}@h", f"relay+unix://alice:x@{text}"):

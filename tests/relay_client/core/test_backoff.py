@@ -1,12 +1,13 @@
 """When to connect again."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay_client.core.backoff import LONGEST_S, STABLE_S, Backoff
 
 from relay.protocol.codes import Retry
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=100))
 def test_every_pause_is_at_most_the_longest_and_the_first_at_most_half_a_second(random: list[float]) -> None:
     numbers = iter(random)

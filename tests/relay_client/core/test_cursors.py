@@ -1,6 +1,6 @@
 """The cursor of a conversation against the obvious model: a set of offsets."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from relay_client.core.cursors import Arrival, Cursors
 
@@ -8,6 +8,7 @@ from relay_client.core.cursors import Arrival, Cursors
 conversations = st.lists(st.booleans(), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(conversations, st.data())
 def test_acknowledgements_cover_what_is_done_and_nothing_else(own: list[bool], data: st.DataObject) -> None:
     cursors = Cursors()
@@ -30,6 +31,7 @@ def test_acknowledgements_cover_what_is_done_and_nothing_else(own: list[bool], d
     assert cursors.take_acks() in ([("c", len(own))], [])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20), st.lists(st.integers(1, 30), max_size=60))
 def test_every_offset_is_new_exactly_once(first: int, offsets: list[int]) -> None:
     cursors = Cursors()
