@@ -1,0 +1,169 @@
+"""What the store costs by itself, without a relay around it: `python -m loadtest.store_bench [WORK...]`.
+
+Works: `append` (rows a second and CPU a row, by size of a group and number of conversations), `read` (a device catches
+up), `start` (the time until a large database answers, in a fresh process, and its memory). Each row was fsynced before
+its append returned. Figures and what was concluded from them: docs/decisions/store-append.md.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from relay.protocol.scram import Credentials
+from relay.store.base import Append
+from relay.store.sqlite import SqliteStore
+
+# A message of 128 bytes with its header.
+PACKET = os.urandom(170)
+NOBODYS = Credentials(b"salt", 4096, b"stored key", b"server key")
+TIME_MS = 1_700_000_000_000
+
+
+@contextmanager
+def filled(directory: Path, pairs: int) -> Iterator[SqliteStore]:
+    """A store with so many pairs of users, each with a message."""
+    store = SqliteStore(directory)
+    with store.group():
+        for number in range(pairs):
+            store.add_account(f"a{number}", NOBODYS, False, TIME_MS)
+            store.add_account(f"b{number}", NOBODYS, False, TIME_MS)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def messages(pairs: int) -> Iterator[Append]:
+    """One message of each pair after the other, without end."""
+    message_id = 0
+    while True:
+        message_id += 1
+        for number in range(pairs):
+            yield Append(f"a{number}@b{number}", f"a{number}", "pc", message_id, PACKET)
+
+
+def append(directory: Path, pairs: int, group: int, total: int) -> str:
+    """Append `total` messages in groups; maintenance is a part of the cost."""
+    with filled(directory, pairs) as store:
+        source = messages(pairs)
+        store.append(list(islice(source, pairs)), TIME_MS)
+        waits_s, pauses_s = [], []
+        cpu_s = 0.0
+        for _ in range(max(total // group, 1)):
+            items = list(islice(source, group))
+            started, cpu_started = time.perf_counter(), time.thread_time()
+            store.append(items, TIME_MS)
+            waits_s.append(time.perf_counter() - started)
+            store.maintain(idle=False)
+            pauses_s.append(time.perf_counter() - started - waits_s[-1])
+            cpu_s += time.thread_time() - cpu_started
+    rows, taken_s = len(waits_s) * group, sum(waits_s) + sum(pauses_s)
+    waits_s.sort()
+    return (
+        f"append {pairs:6} conversations, groups of {group:4}: {rows / taken_s:9,.0f} rows/s, "
+        f"CPU {cpu_s / rows * 1e6:5.2f} us/row, group p50 {waits_s[len(waits_s) // 2] * 1e3:5.2f} ms "
+        f"p99 {waits_s[len(waits_s) * 99 // 100] * 1e3:6.2f} ms, longest maintenance {max(pauses_s) * 1e3:5.1f} ms"
+    )
+
+
+def read(directory: Path, pairs: int, total: int) -> str:
+    """Read one conversation from the beginning, in pages as a session does, among messages of others."""
+    with filled(directory, pairs) as store:
+        source = messages(pairs)
+        for _ in range(max(total // 1000, 1)):
+            store.append(list(islice(source, 1000)), TIME_MS)
+            store.maintain(idle=False)
+        reader = store.reader()
+        started, cpu_started = time.perf_counter(), time.thread_time()
+        count = 0
+        while page := reader.read("a0@b0", count, 500, 256 * 1024):
+            count += len(page)
+        taken_s, cpu_s = time.perf_counter() - started, time.thread_time() - cpu_started
+        reader.close()
+    return (
+        f"read   {count:6} messages of one of {pairs} conversations: {count / taken_s:9,.0f} messages/s, "
+        f"CPU {cpu_s / count * 1e6:5.2f} us/message"
+    )
+
+
+def start(directory: Path, users: int, total: int) -> str:
+    """Fill a database, then let a fresh process open it as a relay does after a crash."""
+    with filled(directory / "full", users // 2) as store:
+        source = messages(users // 2)
+        for _ in range(max(total // 2000, 1)):
+            store.append(list(islice(source, 2000)), TIME_MS)
+            store.maintain(idle=False)
+        # Copied while it is open: with all that was not indexed yet.
+        shutil.copytree(directory / "full", directory / "crashed")
+    size_bytes = (directory / "crashed" / "relay.db").stat().st_size
+    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--open", str(directory / "crashed")]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return (
+        f"start  {users} users, {total:,} messages, {size_bytes / 1e9:.1f} GB: ready in {report['ready_s']:.2f} s, "
+        f"{report['rss_mb']:.0f} MB resident"
+    )
+
+
+def open_store(directory: Path) -> None:
+    """In a fresh process: open, read the tail, answer one question of each kind; print what it took."""
+    started = time.perf_counter()
+    store = SqliteStore(directory)
+    reader = store.reader()
+    store.last_message_id("a0", "pc")
+    reader.read("a0@b0", 0, 500, 256 * 1024)
+    reader.account("a0")
+    ready_s = time.perf_counter() - started
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"ready_s": ready_s, "rss_mb": rss_mb}), flush=True)
+    os._exit(0)  # without indexing, as a process that is killed
+
+
+def works(scale: float) -> dict[str, list[Callable[[Path], str]]]:
+    """What can be measured; `scale` 1 is the size that the documents speak of."""
+
+    def sized(number: int) -> int:
+        return max(int(number * scale), 1)
+
+    groups = ((100, 20), (100, 100), (100, 500), (100, 2000), (10_000, 500))
+    return {
+        "append": [
+            lambda place, pairs=pairs, group=group: append(place, sized(pairs), group, sized(1000 * group))
+            for pairs, group in groups
+        ],
+        "read": [lambda place: read(place, 10, sized(1_000_000))],
+        "start": [lambda place: start(place, sized(100_000), sized(10_000_000))],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", nargs="*", help="append, read, start; all but start if none is named")
+    parser.add_argument("--scale", type=float, default=1.0, help="a fraction of the full size")
+    parser.add_argument("--directory", type=Path, help="where the databases are made; default: the system's")
+    parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.open:
+        open_store(options.open)
+    choices = works(options.scale)
+    unknown = set(options.work) - set(choices)
+    if unknown:
+        parser.error(f"no such work: {', '.join(sorted(unknown))}; there are {', '.join(choices)}")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    for name in options.work or ("append", "read"):
+        for measure in choices[name]:
+            with tempfile.TemporaryDirectory(dir=options.directory) as place:
+                print(measure(Path(place)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
