@@ -51,6 +51,7 @@ class Act(Enum):
     """What goes on."""
 
     COMING = "everybody comes"
+    JOINING = "rooms are made"
     STORM = "storm"
     SETTLING = "settling"
     OVER = "over"
@@ -80,6 +81,7 @@ class Stage:
         self._storm_since = 0.0
         self._progress: tuple[int, ...] = ()
         self._progress_at = time.monotonic()
+        self._joining = 0
         self.devices = [Device(member, self) for member in plan.members]
 
     @property
@@ -179,6 +181,8 @@ class Stage:
 
     def _tick(self) -> None:
         if self.act is Act.COMING and all(device.ready for device in self.devices):
+            self._make_rooms()
+        elif self.act is Act.JOINING and not self._joining:
             self._begin_storm()
         elif self.act is Act.STORM and self._goals_reached():
             self._begin_settling()
@@ -189,6 +193,22 @@ class Stage:
             self._end()
         self._report(self)
         self.loop.later(_TICK_S, self._tick)
+
+    def _make_rooms(self) -> None:
+        self.act = Act.JOINING
+        one_of = {device.member.user: device for device in self.devices}
+        for room, (owner, *others) in self.plan.rooms.items():
+            self._joining += 1 + len(others)
+
+            def created(answer: object, room: str = room, others: list[str] = others) -> None:
+                self._joined(answer)
+                for user in others:
+                    one_of[user].call("rooms.join", {"room": room}, self._joined)
+
+            one_of[owner].call("rooms.create", {"room": room, "title": f"what happens in {room}"}, created)
+
+    def _joined(self, answer: object) -> None:
+        self._joining -= 1
 
     def _begin_storm(self) -> None:
         self.programs.start()
@@ -235,6 +255,7 @@ class Stage:
             self.books.delivered,
             self.programs.acknowledged,
             sum(device.ready for device in self.devices) if self.act is Act.COMING else 0,
+            self._joining,
         )
         if progress != self._progress:
             self._progress, self._progress_at = progress, time.monotonic()
