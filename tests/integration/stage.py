@@ -216,10 +216,10 @@ class Stage:
         """The bystanders talk on, now."""
         self._bystanders.go_on()
 
-    def back_to_before(self) -> None:
-        """The relay has no more descriptors than when the test began."""
+    def back_to_before(self, besides: int = 0) -> None:
+        """The relay has no more descriptors than when the test began, `besides` connections apart."""
         eventually(
-            lambda: len(self.relay.descriptors()) <= len(self._before),
+            lambda: len(self.relay.descriptors()) <= len(self._before) + besides,
             lambda: f"back to {self._before}, but {self.relay.descriptors()}",
         )
 
