@@ -12,7 +12,7 @@ from relay_client.received import Stored
 
 
 class Outbox:
-    """At most MESSAGE_WINDOW messages, in the order of their ids."""
+    """Messages in the order of their ids, which lie within MESSAGE_WINDOW."""
 
     def __init__(self) -> None:
         self._under_way: dict[int, tuple[packets.Message, Pending[Stored]]] = {}
@@ -23,8 +23,9 @@ class Outbox:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more may be added."""
-        return len(self._under_way) < MESSAGE_WINDOW
+        """Whether one more may be added: the relay knows a repetition among the latest MESSAGE_WINDOW ids only, and
+        answers may come in any order, so what counts is how far back the oldest one under way is."""
+        return self._next_id - next(iter(self._under_way), self._next_id) < MESSAGE_WINDOW
 
     def welcome(self, last_message_id: int) -> None:
         """The relay has stored ids up to this one from our device."""

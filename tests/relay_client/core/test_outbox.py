@@ -34,6 +34,17 @@ def test_it_takes_no_more_than_the_relay_remembers() -> None:
     assert outbox.has_room
 
 
+def test_an_old_one_under_way_holds_up_new_ones_however_many_later_ones_are_answered() -> None:
+    outbox = Outbox()
+    for _ in range(256):
+        outbox.add("a/b", "c", "", b"")
+    for message_id in range(2, 257):
+        outbox.take(message_id)
+    assert not outbox.has_room and len(outbox) == 1
+    outbox.take(1)
+    assert outbox.has_room
+
+
 def test_all_fail_together() -> None:
     outbox = Outbox()
     pending = [outbox.add("a/b", "c", "", b"")[1] for _ in range(3)]
