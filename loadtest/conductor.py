@@ -36,11 +36,16 @@ class Conductor:
         plan: dict[str, Any],
         broadcast: Callable[[str, dict[str, Any]], None],
         progress: Path,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = gevent.sleep,
     ) -> None:
-        """`plan`: users, workers, seconds, arrive_s, drain_s."""
+        """`plan`: users, workers, seconds, arrive_s, drain_s. `clock` and `sleep` as in the module `time`."""
         self._plan = plan
         self._broadcast = broadcast
         self._progress = progress
+        self._phase = "start"
+        self._clock = clock
+        self._sleep = sleep
         self._standings: dict[int, dict[str, int]] = {}
         self._written: set[int] = set()
         self.instants: dict[str, float] = {}
@@ -62,43 +67,45 @@ class Conductor:
         from_at = self._soon("traffic")
         until_at = self.instants["until"] = from_at + self._plan["seconds"]
         self._begin_phase("traffic", TRAFFIC, {"from_at": from_at, "until_at": until_at})
-        self._wait(until_at - time.monotonic(), lambda: False)
+        self._wait(until_at - self._clock(), lambda: False)
         self._begin_phase("drain", DRAIN, {})
         self._wait_still()
-        self.instants["finish"] = time.monotonic()
+        self.instants["finish"] = self._clock()
         self._begin_phase("finish", FINISH, {})
         self._wait(20.0, lambda: len(self._written) == self._plan["workers"])
-        self._write_progress("end")
+        self._phase = "end"
+        self._write_progress()
 
     def _soon(self, name: str) -> float:
-        self.instants[name] = time.monotonic() + _NOTICE_S
+        self.instants[name] = self._clock() + _NOTICE_S
         return self.instants[name]
 
     def _sum(self, name: str) -> int:
         return sum(standing[name] for standing in self._standings.values())
 
     def _begin_phase(self, phase: str, message: str, data: dict[str, Any]) -> None:
-        self._write_progress(phase)
+        self._phase = phase
+        self._write_progress()
         self._broadcast(message, data)
 
     def _wait(self, limit_s: float, done: Callable[[], bool]) -> None:
         """Until `done`, which is asked often, or the limit."""
-        end_at = time.monotonic() + limit_s
-        while not done() and time.monotonic() < end_at:
-            gevent.sleep(REPORT_S / 2)
-            self._write_progress(None)
+        end_at = self._clock() + limit_s
+        while not done() and self._clock() < end_at:
+            self._sleep(REPORT_S / 2)
+            self._write_progress()
 
     def _wait_still(self) -> None:
         """Until everything has arrived, or nothing more does."""
-        end_at = time.monotonic() + self._plan["drain_s"]
-        seen, seen_at = self._moving(), time.monotonic()
-        gevent.sleep(2 * REPORT_S)  # the reports from before the end of the traffic have been replaced
-        while not self._is_complete() and time.monotonic() < end_at:
-            gevent.sleep(REPORT_S / 2)
+        end_at = self._clock() + self._plan["drain_s"]
+        seen, seen_at = self._moving(), self._clock()
+        self._sleep(2 * REPORT_S)  # the reports from before the end of the traffic have been replaced
+        while not self._is_complete() and self._clock() < end_at:
+            self._sleep(REPORT_S / 2)
             now_moving = self._moving()
             if now_moving != seen:
-                seen, seen_at = now_moving, time.monotonic()
-            elif time.monotonic() - seen_at > _STILL_S:
+                seen, seen_at = now_moving, self._clock()
+            elif self._clock() - seen_at > _STILL_S:
                 return
 
     def _is_complete(self) -> bool:
@@ -113,9 +120,8 @@ class Conductor:
         names = ("messages_stored", "messages_received", "signals_received", "open_doings", "online")
         return tuple(self._sum(name) for name in names)
 
-    def _write_progress(self, phase: str | None) -> None:
-        """The phase (None: the same as before), its instants and where the workers stand; replaced at once."""
-        self._phase = phase or getattr(self, "_phase", "begin")
+    def _write_progress(self) -> None:
+        """The phase, its instants and where the workers stand; replaced at once."""
         names = {name for standing in self._standings.values() for name in standing} - {"worker"}
         state = {"phase": self._phase, "instants": self.instants, "standing": {name: self._sum(name) for name in names}}
         temporary = self._progress.with_suffix(".new")

@@ -18,7 +18,8 @@ WRONGS = {
     "calls_corrupted": "calls were answered with another content than was asked",
     "calls_duplicated": "answers came to calls that had one already",
     "packets_unexpected": "packets came that the relay had no reason to send",
-    "logins_failed": "users never got in",
+    "logins_failed": "users were turned away for good",
+    "users_missing": "users were not connected when it ended",
 }
 
 # Failures that a scenario may allow, because it provokes them.

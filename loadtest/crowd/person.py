@@ -243,6 +243,7 @@ class Person:
         tally = self.crowd.tally
         tally["messages_unanswered"] += len(self.messages)
         tally["calls_unanswered"] += len(self.calls)
+        tally["users_missing"] += not self.present
         if self._wire is not None:
             self._wire.hang_up(_GOODBYE)
             self._gone.set(None)

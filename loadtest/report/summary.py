@@ -44,6 +44,7 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
     zero = outcome.instants.get("traffic", outcome.instants.get("begin", 0.0))
     scenario = asdict(outcome.scenario)
     scenario["allowed"] = sorted(outcome.scenario.allowed)
+    scenario["relay_flags"] = list(outcome.scenario.relay_flags)
     scenario["disturbances"] = [
         f"{each.harm.name.lower()} at {each.at_share:.0%}" for each in outcome.scenario.disturbances
     ]
