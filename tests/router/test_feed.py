@@ -116,7 +116,7 @@ class Device:
                 self.own.add((item.conversation, result.offset))
                 self.outlet.push(encode(Stored(item.message_id, item.conversation, result.offset, result.time_ms)))
                 if self.feed:
-                    self.feed.pass_own(item.conversation, result.offset)
+                    self.feed.pass_own(item.conversation, result.offset, result.offset)
             elif self.feed:
                 frame = encode(Delivery(item.conversation, result.offset, result.time_ms, item.packet))
                 self.feed.offer(item.conversation, result.offset, result.offset, frame)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from relay.protocol.addresses import RELAY, AddressError, conversation_for, prepare_name
 from relay.protocol.codes import ErrorCode
+from relay.protocol.connection import clip_sentence
 from relay.protocol.limits import INTEGER_MAX
 from relay.protocol.packets import Call, Fault, Result, encode
 from relay.protocol.payloads import PayloadError, Value, decode_body, encode_body
@@ -46,7 +47,8 @@ class Reply:
 
     def fault(self, code: ErrorCode, sentence: str) -> None:
         """Answer with a refusal."""
-        self._session.outlet.push(encode(Fault(RELAY, self._session.address, self._call.id, code, sentence)))
+        fault = Fault(RELAY, self._session.address, self._call.id, code, clip_sentence(sentence))
+        self._session.outlet.push(encode(fault))
 
     def done(self, problem: StoreError | None) -> None:
         """Answer with an empty result, or with the store's error."""

@@ -1,0 +1,160 @@
+"""Reading conversations, and how far everybody is."""
+
+from typing import Any
+
+import pytest
+
+from relay.protocol.codes import ErrorCode
+from relay.protocol.packets import Message, decode
+from tests.router.recording import RecordingSubscriber
+from tests.router.town import Town
+
+ALICE_BOB = "alice@bob"
+
+
+class Archive:
+    """Ten messages from Alice to Bob, three in a room that Carol made."""
+
+    def __init__(self) -> None:
+        self.town = Town("alice", "bob", "carol")
+        self.alice, self.bob, self.carol = (self.town.join(user) for user in ("alice", "bob", "carol"))
+        for id in range(1, 11):
+            self.town.send(self.alice, "bob", id, bytes([id]))
+        self.ask(self.carol, "rooms.create", room="#ops", title="Operations", public=False)
+        for id in range(1, 4):
+            self.town.send(self.carol, "#ops", id)
+        self.town.log.run()
+
+    def ask(self, session: RecordingSubscriber, method: str, **arguments: Any) -> Any:
+        return self.town.ask(session, method, arguments)
+
+    def offsets(self, **arguments: Any) -> list[int]:
+        page = self.ask(self.bob, "history.read", conversation="alice", **arguments)
+        assert (page["conversation"], page["first"], page["head"]) == (ALICE_BOB, 1, 10)
+        return [message["offset"] for message in page["messages"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "offsets"),
+    [
+        ({}, list(range(1, 11))),
+        ({"limit": 3}, [8, 9, 10]),
+        ({"before": 8, "limit": 3}, [5, 6, 7]),
+        ({"before": 1}, []),
+        ({"after": 0, "limit": 3}, [1, 2, 3]),
+        ({"after": 8}, [9, 10]),
+        ({"after": 10}, []),
+        ({"after": 1000}, []),
+        ({"before": 1000, "limit": 1}, [10]),
+    ],
+)
+def test_pages_before_after_and_from_the_end(arguments: dict[str, int], offsets: list[int]) -> None:
+    assert Archive().offsets(**arguments) == offsets
+
+
+def test_a_message_is_as_its_sender_wrote_it() -> None:
+    at = Archive()
+    (message,) = at.ask(at.bob, "history.read", conversation=ALICE_BOB, after=4, limit=1)["messages"]
+    assert message["time_ms"] == at.town.log.time_ms
+    assert decode(message["packet"]) == Message("alice/phone", "bob", 5, "", b"\x05")
+
+
+def test_a_conversation_has_several_names_and_one_begins_empty() -> None:
+    at = Archive()
+    for name in ("bob", "alice@bob", "bob@alice", "Bob"):
+        assert at.ask(at.alice, "history.read", conversation=name)["conversation"] == ALICE_BOB
+    page = at.ask(at.alice, "history.read", conversation="carol")
+    assert page == {"conversation": "alice@carol", "first": 1, "head": 0, "messages": []}
+
+
+def test_outsiders_read_nothing() -> None:
+    at = Archive()
+    for method in ("history.read", "receipts.of"):
+        assert at.ask(at.carol, method, conversation=ALICE_BOB) == ErrorCode.NO_SUCH_CONVERSATION
+        assert at.ask(at.bob, method, conversation="#ops") == ErrorCode.NO_SUCH_ROOM
+        assert at.ask(at.bob, method, conversation="#nowhere") == ErrorCode.NO_SUCH_ROOM
+
+
+def test_members_read_a_room_from_its_beginning_and_the_invited_do_not() -> None:
+    at = Archive()
+    at.ask(at.carol, "rooms.invite", room="#ops", user="bob")
+    assert at.ask(at.bob, "history.read", conversation="#ops") == ErrorCode.NO_SUCH_ROOM
+    at.ask(at.bob, "rooms.join", room="#ops")
+    page = at.ask(at.bob, "history.read", conversation="#ops")
+    assert [message["offset"] for message in page["messages"]] == [1, 2, 3]
+
+
+def test_before_and_after_together_are_refused() -> None:
+    at = Archive()
+    answer = at.ask(at.bob, "history.read", conversation="alice", before=3, after=1)
+    assert answer == ErrorCode.BAD_ARGUMENTS
+
+
+def test_a_page_is_no_longer_than_its_bytes_allow() -> None:
+    at = Archive()
+    for id in range(11, 16):
+        at.town.send(at.alice, "bob", id, bytes(100_000))
+    at.town.log.run()
+    page = at.ask(at.bob, "history.read", conversation="alice", after=10)
+    assert [message["offset"] for message in page["messages"]] == [11, 12]
+    page = at.ask(at.bob, "history.read", conversation="alice")
+    assert [message["offset"] for message in page["messages"]] == [14, 15]
+
+
+def test_the_list_of_conversations_says_where_everything_stands() -> None:
+    at = Archive()
+    at.ask(at.bob, "messages.receive")
+    at.town.acknowledge(at.bob, ALICE_BOB, 7, 4)
+    at.ask(at.bob, "messages.sync")
+    answer = at.ask(at.bob, "conversations.list")
+    assert answer == {
+        "conversations": [
+            {
+                "conversation": ALICE_BOB,
+                "title": "",
+                "head": 10,
+                "first": 1,
+                "delivered": 7,
+                "read": 4,
+                "time_ms": at.town.log.time_ms,
+            }
+        ],
+        "more": False,
+    }
+    (room,) = at.ask(at.carol, "conversations.list")["conversations"]
+    assert (room["conversation"], room["title"], room["head"]) == ("#ops", "Operations", 3)
+
+
+def test_the_list_comes_in_pages() -> None:
+    at = Archive()
+    at.town.send(at.alice, "carol", 11)
+    at.town.send(at.alice, "alice", 12)
+    at.town.log.run()
+    found, after = [], ""
+    for _ in range(10):
+        page = at.ask(at.alice, "conversations.list", limit=1, after=after)
+        found += [info["conversation"] for info in page["conversations"]]
+        after = found[-1]
+        if not page["more"]:
+            break
+    assert found == ["alice@alice", "alice@bob", "alice@carol"]
+
+
+def test_receipts_count_what_was_acknowledged_a_moment_ago() -> None:
+    at = Archive()
+    at.ask(at.bob, "messages.receive")
+    at.town.acknowledge(at.bob, ALICE_BOB, 7, 4)
+    cursors = at.ask(at.alice, "receipts.of", conversation="bob")["cursors"]
+    assert {"user": "bob", "device": "phone", "delivered": 7, "read": 4} in cursors
+
+
+def test_receipts_are_watched_until_they_are_not() -> None:
+    at = Archive()
+    assert at.ask(at.alice, "receipts.watch") == {}
+    at.town.acknowledge(at.bob, ALICE_BOB, 3)
+    at.town.router.receipts.tick()
+    assert len(at.alice.outlet.signalled) == 1
+    assert at.ask(at.alice, "receipts.watch", watch=False) == {}
+    at.town.acknowledge(at.bob, ALICE_BOB, 4)
+    at.town.router.receipts.tick()
+    assert len(at.alice.outlet.signalled) == 1
