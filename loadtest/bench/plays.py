@@ -80,7 +80,7 @@ class Play:
         return loops.storm(entrance, span, STORM_OPEN_MAX)
 
     def _wire(self, sender: Link, receiver: Link) -> Wire:
-        return self._dialect.signal(sender.seat, receiver.seat.user, self.work.payload)
+        return self._dialect.signal(sender.seat, receiver.seat, self.work.payload)
 
     def _stream(self, sender: Link, receivers: Sequence[Link]) -> Stream:
         """One receiver, or several: then each message goes to all (`fan`), or to one of them in turn (`spread`)."""
@@ -94,7 +94,7 @@ class Play:
         return [(self._wire(first, second), self._wire(second, first)) for first, second in _pairs(links)]
 
     def _stored_sender(self, link: Link) -> StoredSender:
-        message = self._dialect.message(link.seat, stored_to(link.seat).user, self.work.payload)
+        message = self._dialect.message(link.seat, stored_to(link.seat), self.work.payload)
         return StoredSender(link, message, self._dialect.acks())
 
 

@@ -58,7 +58,7 @@ EXPLAINED = {
     "pipe-N": f"N senders, a receiver each; {BURST} messages a write (--burst), {BURST * _DEPTH} under way",
     "spread-N": f"the same, but each sender has {SPREAD} receivers and writes to them in turn",
     "pingpong-N": "N connections in pairs, one message in flight each (pingpong-1: one message between two)",
-    "fan-N": f"one sender to N receivers, {_FAN_DEPTH} messages under way",
+    "fan-N": f"one sender to a room of N others, {_FAN_DEPTH} messages under way",
     "paced-N": "N connections send by the clock, at 25, 50 and 75 % of what pingpong-N reached; "
     "latency counts from the instant a message was due",
     "stored-N": f"N senders with {STORED_IN_FLIGHT} acknowledged messages in flight each, no receiver online",
@@ -118,7 +118,7 @@ def seats(work: Work) -> list[Seat]:
         case "pingpong" | "paced":
             return [Seat(f"p{n:06}") for n in range(max(2, work.number - work.number % 2))]
         case "fan":
-            return [Seat("sender"), *(Seat("fan", f"d{n:06}") for n in many)]
+            return [Seat("sender", room="fan"), *(Seat(f"f{n:06}", room="fan") for n in many)]
         case "stored":
             return [Seat(f"s{n:06}") for n in many]
         case "call":

@@ -10,6 +10,7 @@ from loadtest.bench.dialects.mqtt import MosquittoDialect
 from loadtest.bench.dialects.nats import NatsDialect
 from loadtest.bench.dialects.redis import RedisDialect
 from loadtest.bench.dialects.relay import METHOD, PASSWORD, RelayDialect
+from loadtest.bench.dialects.socketio import SocketioDialect, frame
 from loadtest.bench.works import Work, everybody
 from relay.protocol.connection import LoginRefusedError, ServerConnection
 from relay.protocol.frames import HEADER_BYTES
@@ -81,12 +82,16 @@ class TestRelay:
             login.send(encode(Error(1, None, 100, "no")))
 
     def test_signals_arrive_as_they_are_sent(self) -> None:
-        wire = RelayDialect().signal(ALICE, "bob", b"x")
+        wire = RelayDialect().signal(ALICE, BOB, b"x")
         assert decode(wire.sent[HEADER_BYTES:]) == Signal("alice/phone", "bob", None, "", b"x")
         assert wire.received_bytes == len(wire.sent)
 
+    def test_a_room_is_marked_as_one(self) -> None:
+        wire = RelayDialect().signal(ALICE, Seat("bob", room="ops"), b"x")
+        assert decode(wire.sent[HEADER_BYTES:]) == Signal("alice/phone", "#ops", None, "", b"x")
+
     def test_messages_are_numbered(self) -> None:
-        message = RelayDialect().message(ALICE, "bob", b"x")
+        message = RelayDialect().message(ALICE, BOB, b"x")
         for n in (1, 255, 70_000):
             assert decode(message(n)[HEADER_BYTES:]) == Message("alice/phone", "bob", n, "", b"x")
 
@@ -114,7 +119,7 @@ class TestNats:
         assert sent.endswith(b"PING\r\n")
 
     def test_a_publication_says_how_long_it_is(self) -> None:
-        wire = NatsDialect().signal(ALICE, "bob", b"x" * 12)
+        wire = NatsDialect().signal(ALICE, BOB, b"x" * 12)
         assert wire.sent == b"PUB bob 12\r\nxxxxxxxxxxxx\r\n"
         assert wire.received_bytes == len(b"MSG bob 1 12\r\nxxxxxxxxxxxx\r\n")
 
@@ -145,7 +150,7 @@ class TestRedis:
         assert finish(RedisDialect().login(ALICE, False), answers[0])
 
     def test_a_publication(self) -> None:
-        wire = RedisDialect().signal(ALICE, "bob", b"xy")
+        wire = RedisDialect().signal(ALICE, BOB, b"xy")
         assert wire.sent == b"*3\r\n$7\r\nPUBLISH\r\n$3\r\nbob\r\n$2\r\nxy\r\n"
         assert wire.received_bytes == len(b">3\r\n$7\r\nmessage\r\n$3\r\nbob\r\n$2\r\nxy\r\n")
 
@@ -166,11 +171,11 @@ class TestMqtt:
         ("size", "header"), [(1, b"\x30\x06"), (200, b"\x30\xcd\x01"), (20_000, b"\x30\xa5\x9c\x01")]
     )
     def test_lengths_take_seven_bits_a_byte(self, size: int, header: bytes) -> None:
-        wire = MosquittoDialect().signal(ALICE, "bob", b"x" * size)
+        wire = MosquittoDialect().signal(ALICE, BOB, b"x" * size)
         assert wire.sent == header + b"\x00\x03bob" + b"x" * size
 
     def test_a_stored_message_has_an_id(self) -> None:
-        message = MosquittoDialect().message(ALICE, "bob", b"x")
+        message = MosquittoDialect().message(ALICE, BOB, b"x")
         assert message(1) != message(2)
         assert message(1)[:9] == b"\x32\x08\x00\x03bob" + message(1)[7:9]
         assert 0 not in {int.from_bytes(message(n)[7:9], "big") for n in range(1, 2000)}
@@ -180,9 +185,32 @@ class TestMqtt:
         assert sum(count(stream[at : at + 3]) for at in range(0, len(stream), 3)) == 5
 
 
+class TestSocketio:
+    def test_login(self) -> None:
+        answers = [b'HTTP/1.1 101 ...\r\n\r\n\x81\x0e0{"sid":"a"}', b'\x81\x0e40{"sid":"b"}', b"\x81\x05430[]"]
+        sent = finish(SocketioDialect().login(ALICE, True), *answers)
+        assert sent.startswith(b"GET /socket.io/")
+        assert sent.endswith(b'420["join", "alice"]')
+
+    def test_a_server_without_websocket(self) -> None:
+        with pytest.raises(DialectError, match="no WebSocket"):
+            finish(SocketioDialect().login(ALICE, True), b'HTTP/1.1 400 Bad\r\n\r\n"sid"')
+
+    @pytest.mark.parametrize(("size", "header"), [(3, b"\x81\x83"), (200, b"\x81\xfe\0\xc8"), (70_000, b"\x81\xff")])
+    def test_frames_are_masked_with_zeros(self, size: int, header: bytes) -> None:
+        made = frame(b"x" * size)
+        assert made.startswith(header)
+        assert made.endswith(bytes(4) + b"x" * size)
+
+    def test_what_arrives_is_shorter_than_what_was_sent(self) -> None:
+        wire = SocketioDialect().signal(ALICE, BOB, b"y")
+        assert wire.sent.endswith(b'42["signal","bob","y"]')
+        assert wire.received_bytes == 2 + len(b'42["signal","y"]')
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 @pytest.mark.parametrize("kind", ["pipe", "fan", "pingpong", "spread"])
 def test_messages_to_all_receivers_of_a_work_have_one_size(name: str, kind: str) -> None:
     dialect, seats = DIALECTS[name], everybody(Work(kind, 20))
-    wires = [dialect.signal(Seat("s000000"), seat.user, b"x") for seat in seats if seat.user != "sender"]
+    wires = [dialect.signal(Seat("s000000"), seat, b"x") for seat in seats if seat.user != "sender"]
     assert len({wire.received_bytes for wire in wires}) <= (2 if kind == "spread" else 1)

@@ -115,7 +115,7 @@ class Silent(Dialect):
     def login(self, seat: Seat, listen: bool) -> Login:
         yield b"hello"
 
-    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
+    def signal(self, sender: Seat, to: Seat, payload: bytes) -> Wire:
         return Wire(payload, len(payload))
 
 

@@ -21,10 +21,16 @@ class DialectError(Exception):
 
 
 class Seat(NamedTuple):
-    """A connection's place: device `device` of user `user`. What is sent to the user reaches all of her devices."""
+    """A connection's place: device `device` of user `user`, who is in the room `room` if that is not empty."""
 
     user: str
     device: str = "d"
+    room: str = ""
+
+    @property
+    def inbox(self) -> str:
+        """What others write to: the room, or the user."""
+        return self.room or self.user
 
 
 class Wire(NamedTuple):
@@ -76,17 +82,17 @@ class Dialect(ABC):
 
     @abstractmethod
     def login(self, seat: Seat, listen: bool) -> Login:
-        """Come in as `seat`; with `listen` receive what is sent to its user."""
+        """Come in as `seat`; with `listen` receive what is sent to its inbox."""
 
     @abstractmethod
-    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
-        """A message that is not stored."""
+    def signal(self, sender: Seat, to: Seat, payload: bytes) -> Wire:
+        """A message that is not stored, to everybody with the inbox of `to`."""
 
     def prepare(self, seats: Iterable[Seat]) -> list[Login]:
-        """What has to happen on connections of its own before stored messages can be sent to these seats' users."""
+        """What has to happen on connections of its own before stored messages can be sent to these seats."""
         return []
 
-    def message(self, sender: Seat, to: str, payload: bytes) -> Callable[[int], bytes]:
+    def message(self, sender: Seat, to: Seat, payload: bytes) -> Callable[[int], bytes]:
         """The sender's n-th stored message, counted from 1, as a function of n."""
         raise NotImplementedError
 

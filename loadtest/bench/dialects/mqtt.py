@@ -31,11 +31,11 @@ class MqttDialect(Dialect):
         data = yield _connect(f"{seat.user}/{seat.device}", clean=True)
         yield from _expect(data, 4)
         if listen:
-            data = yield _subscribe(seat.user, 0)
+            data = yield _subscribe(seat.inbox, 0)
             yield from _expect(data, 5)
 
-    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
-        frame = _packet(0x30, _text(to) + payload)
+    def signal(self, sender: Seat, to: Seat, payload: bytes) -> Wire:
+        frame = _packet(0x30, _text(to.inbox) + payload)
         return Wire(frame, len(frame))
 
     def prepare(self, seats: Iterable[Seat]) -> list[Login]:
@@ -47,9 +47,9 @@ class MqttDialect(Dialect):
         data = yield _subscribe(seat.user, 1)
         yield from _expect(data, 5)
 
-    def message(self, sender: Seat, to: str, payload: bytes) -> Callable[[int], bytes]:
+    def message(self, sender: Seat, to: Seat, payload: bytes) -> Callable[[int], bytes]:
         # Packet ids may be used again once acknowledged; no sender has as many in flight.
-        frames = [_packet(0x32, _text(to) + n.to_bytes(2, "big") + payload) for n in range(1, 1025)]
+        frames = [_packet(0x32, _text(to.inbox) + n.to_bytes(2, "big") + payload) for n in range(1, 1025)]
         return lambda n: frames[n % 1024]
 
     def acks(self) -> AckCounter:

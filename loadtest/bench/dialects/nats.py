@@ -46,12 +46,12 @@ class NatsDialect(Dialect):
     def login(self, seat: Seat, listen: bool) -> Login:
         hello = b'CONNECT {"verbose":false,"pedantic":false,"lang":"bench","version":"1","protocol":1}\r\n'
         if listen:
-            hello += b"SUB %s 1\r\n" % seat.user.encode()
+            hello += b"SUB %s 1\r\n" % seat.inbox.encode()
         data = yield hello + b"PING\r\n"
         yield from until(b"PONG\r\n", data)
 
-    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
-        name = to.encode()
+    def signal(self, sender: Seat, to: Seat, payload: bytes) -> Wire:
+        name = to.inbox.encode()
         delivered = b"MSG %s 1 %d\r\n%s\r\n" % (name, len(payload), payload)
         return Wire(b"PUB %s %d\r\n%s\r\n" % (name, len(payload), payload), len(delivered))
 
@@ -80,9 +80,9 @@ class NatsDialect(Dialect):
         if b'"error"' in data:
             raise DialectError(f"nats-server made no stream: {data.decode(errors='replace')}")
 
-    def message(self, sender: Seat, to: str, payload: bytes) -> Callable[[int], bytes]:
+    def message(self, sender: Seat, to: Seat, payload: bytes) -> Callable[[int], bytes]:
         # The acknowledgement comes to the sender's own subject.
-        frame = b"PUB %s %s %d\r\n%s\r\n" % (to.encode(), sender.user.encode(), len(payload), payload)
+        frame = b"PUB %s %s %d\r\n%s\r\n" % (to.inbox.encode(), sender.user.encode(), len(payload), payload)
         return lambda n: frame
 
     def acks(self) -> AckCounter:

@@ -38,14 +38,14 @@ class RedisDialect(Dialect):
     def login(self, seat: Seat, listen: bool) -> Login:
         commands, ending = _command(b"HELLO", b"3"), b"*0\r\n"
         if listen:
-            commands, ending = commands + _command(b"SUBSCRIBE", seat.user.encode()), b":1\r\n"
+            commands, ending = commands + _command(b"SUBSCRIBE", seat.inbox.encode()), b":1\r\n"
         data = yield commands + _command(b"CLIENT", b"REPLY", b"OFF")
         while b"modules" not in data or not data.endswith(ending):
             data += yield b""
 
-    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
-        delivered = b">3\r\n" + _bulk(b"message") + _bulk(to.encode()) + _bulk(payload)
-        return Wire(_command(b"PUBLISH", to.encode(), payload), len(delivered))
+    def signal(self, sender: Seat, to: Seat, payload: bytes) -> Wire:
+        delivered = b">3\r\n" + _bulk(b"message") + _bulk(to.inbox.encode()) + _bulk(payload)
+        return Wire(_command(b"PUBLISH", to.inbox.encode(), payload), len(delivered))
 
 
 def _bulk(text: bytes) -> bytes:

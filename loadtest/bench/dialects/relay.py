@@ -6,7 +6,7 @@ import hmac
 import itertools
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import lru_cache
 from typing import ClassVar, TypeVar
 
@@ -32,6 +32,7 @@ from relay.protocol.packets import (
     encode,
 )
 from relay.protocol.scram import ITERATIONS_MIN, MECHANISM, Credentials, make_credentials
+from relay.store.base import Role
 from relay.store.sqlite import SqliteStore
 
 PASSWORD = "benchmark"  # noqa: S105 - of accounts in a temporary directory
@@ -55,7 +56,7 @@ class RelayDialect(Dialect):
     def command(self, place: Place) -> list[str]:
         data = place.directory / "data"
         data.mkdir()
-        _add_accounts(SqliteStore(data), sorted({seat.user for seat in place.seats}))
+        _fill(SqliteStore(data), place.seats)
         many = "1000000"
         settings = {
             "listen": "127.0.0.1:0",
@@ -81,13 +82,13 @@ class RelayDialect(Dialect):
         if welcome.data != signature:
             raise DialectError("the relay's signature is wrong")
 
-    def signal(self, sender: Seat, to: str, payload: bytes) -> Wire:
-        frame = encode(Signal(_address(sender), to, None, "", payload))
+    def signal(self, sender: Seat, to: Seat, payload: bytes) -> Wire:
+        frame = encode(Signal(_address(sender), _inbox(to), None, "", payload))
         return Wire(frame, len(frame))
 
-    def message(self, sender: Seat, to: str, payload: bytes) -> Callable[[int], bytes]:
+    def message(self, sender: Seat, to: Seat, payload: bytes) -> Callable[[int], bytes]:
         # The id stands in the middle; the rest of the frame is made once.
-        first = encode(Message(_address(sender), to, 2**31, "", payload))
+        first = encode(Message(_address(sender), _inbox(to), 2**31, "", payload))
         head, tail = first.split(b"\xce\x80\x00\x00\x00", 1)
 
         def numbered(n: int) -> bytes:
@@ -170,13 +171,26 @@ def _credentials() -> Credentials:
     return make_credentials(PASSWORD, ITERATIONS_MIN)
 
 
-def _add_accounts(store: SqliteStore, names: list[str]) -> None:
+def _fill(store: SqliteStore, seats: Sequence[Seat]) -> None:
+    """Make the accounts and rooms of these seats. The first in a room owns it."""
+    now_ms = time.time_ns() // 1_000_000
     try:
         with store.group():
-            for name in names:
-                store.add_account(name, _credentials(), False, time.time_ns() // 1_000_000)
+            for user in dict.fromkeys(seat.user for seat in seats):
+                store.add_account(user, _credentials(), False, now_ms)
+            rooms: set[str] = set()
+            for seat in seats:
+                if seat.room and seat.room not in rooms:
+                    store.create_room(_inbox(seat), "", False, seat.user, now_ms)
+                    rooms.add(seat.room)
+                elif seat.room:
+                    store.set_role(_inbox(seat), seat.user, Role.MEMBER, now_ms)
     finally:
         store.close()
+
+
+def _inbox(seat: Seat) -> str:
+    return f"#{seat.room}" if seat.room else seat.user
 
 
 def _address(seat: Seat) -> str:
