@@ -1,9 +1,11 @@
 """What happens to a client unasked. `on_event` gets those that are not messages, signals or calls."""
 
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from relay.protocol import packets
+from relay.protocol.payloads import Value
 from relay_client.errors import RelayError
 from relay_client.received import Call
 
@@ -60,6 +62,14 @@ class GapNoticed(NamedTuple):
     told: bool
 
 
+class Notice(NamedTuple):
+    """The relay tells of something: `event` names it (`dropped`: signals we did not read in time), `details` are its
+    own. Programs ignore those they do not know."""
+
+    event: str
+    details: Mapping[str, Value]
+
+
 class Complaint(NamedTuple):
     """The relay refused a packet that nobody waits for (a signal, an acknowledgement, an answer)."""
 
@@ -67,7 +77,9 @@ class Complaint(NamedTuple):
     sentence: str
 
 
-Event = Connected | Disconnected | Ended | MessageReceived | SignalReceived | CallReceived | GapNoticed | Complaint
+Event = (
+    Connected | Disconnected | Ended | MessageReceived | SignalReceived | CallReceived | GapNoticed | Notice | Complaint
+)
 
 
 def log_event(session: str, event: Event) -> None:
@@ -77,6 +89,9 @@ def log_event(session: str, event: Event) -> None:
             log.warning("%s: %s; connecting again in %.1f s", session, reason, retry_s)
         case GapNoticed(conversation, first, last):
             log.warning("%s: messages %d to %d of %s no longer exist", session, first, last, conversation)
+        case Notice("dropped", details):
+            count = details.get("signals")
+            log.warning("%s: %s signals were dropped, because they were not read fast enough", session, count)
         case Complaint(code, sentence):
             log.warning("%s: the relay refused something: %s (%d)", session, sentence, code)
         case _:

@@ -35,7 +35,7 @@ class Methods:
     """Functions by method name. Each takes the call, then the caller's arguments."""
 
     def __init__(self) -> None:
-        self._functions: dict[str, Callable[..., Any]] = {}
+        self._functions: dict[str, tuple[Callable[..., Any], inspect.Signature]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -44,25 +44,25 @@ class Methods:
 
     def add(self, name: str, function: Callable[..., Any]) -> None:
         """Serve `name` with `function`. Raises ValueError for a function that cannot take a call."""
-        first = next(iter(inspect.signature(function).parameters.values()), None)
+        signature = inspect.signature(function)
+        first = next(iter(signature.parameters.values()), None)
         if first is None or first.kind in (first.KEYWORD_ONLY, first.VAR_KEYWORD):
             raise ValueError(
                 f"the function for {name!r} must take the call as its first parameter: def {name}(call, ...)"
             )
-        self._functions[name] = function
+        self._functions[name] = function, signature
 
     def run(self, call: Call) -> Any:
         """What the method returns, perhaps an awaitable. Raises CallRefusedError, TooLateError, and its own errors."""
         if time.monotonic() >= call.deadline_at:
             raise TooLateError
-        function = self._functions.get(call.method)
-        if function is None:
+        if call.method not in self._functions:
             raise CallRefusedError(ErrorCode.NO_SUCH_METHOD, f"there is no method {call.method!r} here")
+        function, signature = self._functions[call.method]
         try:
             args, kwargs = decode_arguments(call.content_type, call.body)
         except BadValue as error:
             raise CallRefusedError(ErrorCode.BAD_ARGUMENTS, f"{call.method}: {error}") from None
-        signature = inspect.signature(function)
         try:
             signature.bind(call, *args, **kwargs)
         except TypeError as error:

@@ -124,7 +124,7 @@ class Shell(Generic[M, S]):
 
     def on_event(self, function: Callable[[Event], Any]) -> None:
         """Hand what happens to the connection (relay_client.events: Connected, Disconnected, Ended, GapNoticed,
-        Complaint) to `function`, in order."""
+        Notice, Complaint) to `function`, in order."""
         self._event_handler = function
 
     def acknowledge(self, message: ReceivedMessage) -> None:

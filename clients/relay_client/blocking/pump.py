@@ -140,9 +140,6 @@ class Pump:
             dial = core.should_dial(now)
             if dial:
                 core.dialing()
-        with self.changed:
-            if self._socket is not None and not core.has_connection:
-                self._hang_up()
         if dial:
             self._dial()
         else:
@@ -195,6 +192,8 @@ class Pump:
             core.lost(reason, time.monotonic())
 
     def _dial(self) -> None:
+        with self.changed:
+            self._hang_up()
         try:
             connection = self._connect()
         except OSError as error:

@@ -6,6 +6,7 @@ from relay.protocol.addresses import Address, AddressError, parse_address
 from relay.protocol.limits import METHOD_MAX_BYTES
 from relay.protocol.payloads import BYTES, MSGPACK, PayloadError, Value, decode_body, encode_body
 from relay_client.errors import BadAddress, BadValue
+from relay_client.events import Notice
 
 
 def checked_address(text: str) -> Address:
@@ -64,3 +65,14 @@ def decode_arguments(content_type: str, body: bytes) -> tuple[list[Value], dict[
     if isinstance(value, dict):
         return [], value
     return (value if isinstance(value, list) else [value]), {}
+
+
+def decode_notice(content_type: str, body: bytes) -> Notice | None:
+    """What a signal of the relay's own says; None for a kind that this version does not know."""
+    try:
+        value = decode_body(content_type, body)
+    except PayloadError:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("event"), str):
+        return None
+    return Notice(value["event"], {name: detail for name, detail in value.items() if name != "event"})

@@ -23,6 +23,7 @@ from relay.protocol.payloads import Value
 from relay_client.core.arguments import (
     checked_address,
     checked_method,
+    decode_notice,
     encode_arguments,
     encode_value,
     message_address,
@@ -291,10 +292,8 @@ class Core:
                 self._handle_delivery(packet)
             case packets.Stored():
                 self._handle_stored(packet)
-            case packets.Signal(sender=sender) if sender == RELAY:
-                pass  # a notice of a kind that this version does not know
             case packets.Signal():
-                self._events.append(SignalReceived(packet))
+                self._handle_signal(packet)
             case packets.Call():
                 deadline_at = self._now + packet.timeout_ms / 1000
                 self._events.append(CallReceived(Call(packet, deadline_at, self._link.epoch)))
@@ -323,6 +322,12 @@ class Core:
             self._link.send(self._calls.packet(call_id, self.session, self._now))
         if self._syncs:
             self._sync(self._now)
+
+    def _handle_signal(self, signal: packets.Signal) -> None:
+        if signal.sender != RELAY:
+            self._events.append(SignalReceived(signal))
+        elif (notice := decode_notice(signal.content_type, signal.body)) is not None:
+            self._events.append(notice)
 
     def _handle_delivery(self, delivery: packets.Delivery) -> None:
         try:

@@ -155,8 +155,8 @@ class Link:
                 self.send(Ping(self.epoch))
 
     def fail(self, reason: str, now: float, retry: Retry = Retry.LATER, retry_ms: int | None = None) -> None:
-        """There is no connection, or it is of no use: pause, then try again; end if the first one is given up."""
-        if self.phase is Phase.ENDED:
+        """The connection, or the attempt to make one, is over: pause, then try again; end if the first is given up."""
+        if self.phase in (Phase.PAUSED, Phase.ENDED):
             return
         if not self.was_open and self._patience_until is not None and now >= self._patience_until:
             self.end(ConnectFailed(f"cannot connect to the relay at {self.identity.place}: {reason}"))

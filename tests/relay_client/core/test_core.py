@@ -5,7 +5,16 @@ from typing import Any
 import pytest
 from relay_client import errors
 from relay_client.core import Phase
-from relay_client.events import CallReceived, Complaint, Connected, Disconnected, Ended, MessageReceived, SignalReceived
+from relay_client.events import (
+    CallReceived,
+    Complaint,
+    Connected,
+    Disconnected,
+    Ended,
+    MessageReceived,
+    Notice,
+    SignalReceived,
+)
 
 from relay.protocol.codes import CloseCode, ErrorCode
 from relay.protocol.packets import Ack, Call, Close, Error, Fault, Message, Packet, Result, Signal
@@ -142,11 +151,22 @@ def test_a_signal_needs_a_connection(wire: Wire) -> None:
         wire.core.signal("bob", "hello")
 
 
-def test_a_notice_of_an_unknown_kind_from_the_relay_is_ignored(wire: Wire) -> None:
+def test_a_notice_of_the_relay_is_an_event(wire: Wire) -> None:
     assert wire.session is not None
-    wire.session.push(Signal("relay", "alice/laptop", None, "application/x-unknown", b""))
+    wire.session.push(Signal("relay", "alice", None, *encode_body({"event": "dropped", "signals": 5})))
     wire.run()
-    assert wire.seen(SignalReceived) == []
+    assert wire.seen(Notice) == [Notice("dropped", {"signals": 5})] and wire.seen(SignalReceived) == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [("application/x-unknown", b""), (MSGPACK, b"\xc1"), encode_body([]), encode_body({}), encode_body({"event": 5})],
+)
+def test_a_notice_of_an_unknown_kind_is_ignored(wire: Wire, content_type: str, body: bytes) -> None:
+    assert wire.session is not None
+    wire.session.push(Signal("relay", "alice/laptop", None, content_type, body))
+    wire.run()
+    assert [type(event) for event in wire.events] == [Connected]
 
 
 def test_a_refused_signal_is_reported(wire: Wire) -> None:

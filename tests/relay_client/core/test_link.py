@@ -238,7 +238,7 @@ def test_bytes_of_a_connection_that_was_given_up_mean_nothing(wire: Wire) -> Non
     wire.cut()
     wire.core.receive_data(encode(Close(CloseCode.REPLACED, "late", None)), wire.now)
     wire.core.lost("once more", wire.now)
-    assert wire.core.phase is Phase.PAUSED
+    assert wire.core.phase is Phase.PAUSED and len(wire.seen(Disconnected)) == 1
 
 
 def test_after_the_end_nothing_happens_any_more(wire: Wire) -> None:

@@ -30,6 +30,8 @@ def test_it_takes_no_more_than_the_relay_remembers() -> None:
     assert not outbox.has_room
     with pytest.raises(AssertionError):
         outbox.add("a/b", "c", "", b"")
+    outbox.take(2)
+    assert not outbox.has_room, "the first one could no longer be told from a new one"
     outbox.take(1)
     assert outbox.has_room
 
@@ -41,6 +43,8 @@ def test_an_old_one_under_way_holds_up_new_ones_however_many_later_ones_are_answ
     for message_id in range(2, 257):
         outbox.take(message_id)
     assert not outbox.has_room and len(outbox) == 1
+    outbox.take(2)
+    assert not outbox.has_room, "the first one could no longer be told from a new one"
     outbox.take(1)
     assert outbox.has_room
 
