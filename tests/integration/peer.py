@@ -104,12 +104,17 @@ class Peer:
         """The next packet, which must be a PING; answered."""
         self.send(Pong(self.expect(Ping).token))
 
-    def closing(self) -> Close:
-        """The CLOSE that ends this connection, with nothing behind it; other packets before it are skipped."""
+    def closing(self, stay: bool = False) -> Close:
+        """The CLOSE that ends this connection, with nothing behind it; other packets before it are skipped.
+
+        Like every client, hangs up then; `stay` does not.
+        """
         packet = self.packet()
         while not isinstance(packet, Close):
             packet = self.packet()
         self.await_end()
+        if not stay:
+            self.close()
         return packet
 
     def await_end(self) -> None:

@@ -37,6 +37,7 @@ def stored_until_the_end(sender: Peer) -> dict[int, int]:
             if isinstance(packet, Stored):
                 stored[packet.id] = packet.offset
     except (AssertionError, ConnectionError):
+        sender.close()
         return stored
 
 
@@ -244,8 +245,9 @@ def test_a_second_relay_on_the_same_data_is_refused(tmp_path: Path) -> None:
 def test_the_port_is_free_again(tmp_path: Path, number: int) -> None:
     with RelayProcess(tmp_path, drain_spread_s=0) as relay:
         peer, address = session(relay), relay.address
-        assert relay.process.stop(number) == 0
+        relay.process.process.send_signal(number)
         assert peer.closing().code == CloseCode.SHUTTING_DOWN
+        assert relay.process.wait() == 0
         host, _, port = address.rpartition(":")
         eventually(lambda: bindable(host, int(port)), lambda: f"{address} is free")
 
