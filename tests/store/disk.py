@@ -48,6 +48,15 @@ class Disk:
         with closing(sqlite3.connect(self.directory / "relay.db")) as connection:
             return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
+    def unindexed(self) -> int:
+        """How many rows of the log are not in the index yet."""
+        sql = "SELECT (SELECT max(seq) FROM log) - value FROM facts WHERE name = 'indexed_seq'"
+        with closing(sqlite3.connect(f"file:{self.directory}/relay.db?mode=ro", uri=True)) as connection:
+            return int(connection.execute(sql).fetchone()[0])
+
+    def wal_bytes(self) -> int:
+        return (self.directory / "relay.db-wal").stat().st_size
+
     def close(self) -> None:
         for store in self._open:
             store.close()

@@ -94,3 +94,20 @@ def test_readers_find_everything_at_every_step_of_indexing(tmp_path: Path) -> No
             assert [entry.offset for entry in reader.read("alice@bob", 0, 1000, ALL)] == list(range(1, number + 1))
             assert [backlog.head for backlog in reader.backlog("bob", "phone")] == [number]
         reader.close()
+
+
+def test_the_index_keeps_up_with_many_conversations(tmp_path: Path) -> None:
+    """However many conversations the messages go to, what is in memory and in the write-ahead log stays bounded."""
+    names = [f"u{number}" for number in range(2000)]
+    with disk(tmp_path, index_every=1000) as place:
+        store = place.open()
+        with store.group():
+            add_users(store, "alice", *names)
+        for round_number in range(10):
+            for at in range(0, len(names), 500):
+                group = [message(round_number + 1, sender=name, to="alice") for name in names[at : at + 500]]
+                send(store, group)
+                store.maintain(idle=False)
+                assert place.unindexed() <= 3500
+        assert place.wal_bytes() < 16 * 1024 * 1024
+        assert len(place.crash().read("alice@u7", 0, 100, ALL)) == 10

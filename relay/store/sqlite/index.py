@@ -18,7 +18,7 @@ INDEX_EVERY = 65_536
 # With nothing else to do, a shorter tail is worth indexing too.
 _INDEX_IDLE = 4_096
 
-# How many runs or windows one slice writes: a few milliseconds.
+# How many runs or windows one slice writes at least: a few milliseconds.
 _SLICE = 250
 
 # Seqs in one row of the index, so that finding an offset reads 4 KiB.
@@ -45,6 +45,7 @@ class Index:
         self._runs_left: list[tuple[int, Run]] = []
         self._windows_left: list[Window] = []
         self._end = 0
+        self._pieces = 0
         # When the write-ahead log was last looked at.
         self._looked_seq = 0
         self._groups_since = 0
@@ -55,14 +56,11 @@ class Index:
 
     def maintain(self, idle: bool) -> bool:
         """See Store.maintain. Raises StoreError; what was to be written then stays due."""
-        if len(self._unindexed.tails) == 1:
-            due = min(_INDEX_IDLE, self._every) if idle else self._every
-            if self._unindexed.committed_seq - self._unindexed.tails[0].start < due:
-                self._checkpoint(idle)
-                return False
-            self._put_aside()
-        self._write_slice()
-        return True
+        more = self._is_due(idle)
+        if more:
+            self._write_slice()
+        self._checkpoint(idle)
+        return more
 
     def finish(self) -> None:
         """Index everything. Raises StoreError."""
@@ -72,6 +70,15 @@ class Index:
             self._put_aside()
             self.finish()
 
+    def _is_due(self, idle: bool) -> bool:
+        """Whether there is something to index now; puts the tail aside when its time has come."""
+        if len(self._unindexed.tails) == 1:
+            due = min(_INDEX_IDLE, self._every) if idle else self._every
+            if self._unindexed.committed_seq - self._unindexed.tails[0].start < due:
+                return False
+            self._put_aside()
+        return True
+
     def _put_aside(self) -> None:
         """Begin with the tail; what is appended from now on goes into a new one."""
         (tail,) = self._unindexed.tails
@@ -79,11 +86,21 @@ class Index:
         self._unindexed.tails = (tail, Tail(self._end))
         self._runs_left = sorted(tail.runs.items(), reverse=True)
         self._windows_left = [tail.windows[device_id] for device_id in sorted(tail.windows, reverse=True)]
+        self._pieces = len(self._runs_left) + len(self._windows_left)
+
+    def _slice(self) -> int:
+        """How many runs or windows are written next: more than usual where messages to many conversations come so fast
+        that the next tail would be full before this one is done; half of that time is allowed.
+        """
+        appended = self._unindexed.committed_seq - self._end
+        left_by_now = self._pieces * max(0.0, 1 - 2 * appended / self._every)
+        return max(_SLICE, int(len(self._runs_left) + len(self._windows_left) - left_by_now))
 
     def _write_slice(self) -> None:
         """Write the next slice; with the last one the tail is let go of. Raises StoreError."""
-        runs = self._runs_left[-_SLICE:]
-        windows = [] if runs else self._windows_left[-_SLICE:]
+        size = self._slice()
+        runs = self._runs_left[-size:]
+        windows = [] if runs else self._windows_left[-size:]
         last = not runs and len(windows) == len(self._windows_left)
         with self._database.change():
             self._write_runs(runs)
