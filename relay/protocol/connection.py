@@ -7,10 +7,19 @@ The relay uses `ServerConnection` for the login only and then hands the socket t
 frames and packets without an object in between; a client stays with its `ClientConnection`.
 """
 
+from collections import deque
+
 from relay.protocol.codes import CloseCode
 from relay.protocol.errors import LocalError, RemoteError
 from relay.protocol.frames import FrameReader
-from relay.protocol.limits import FRAME_MAX, FRAME_MAX_BEFORE_LOGIN, SENTENCE_MAX_BYTES, VERSION_MAX, VERSION_MIN
+from relay.protocol.limits import (
+    FRAME_MAX,
+    FRAME_MAX_BEFORE_LOGIN,
+    MESSAGE_WINDOW,
+    SENTENCE_MAX_BYTES,
+    VERSION_MAX,
+    VERSION_MIN,
+)
 from relay.protocol.packets import (
     Challenge,
     Close,
@@ -19,11 +28,14 @@ from relay.protocol.packets import (
     Ping,
     Pong,
     Proof,
+    Stored,
+    StoredRun,
     Unknown,
     Welcome,
     decode,
     encode,
     name_of,
+    unfold,
 )
 from relay.protocol.scram import MECHANISM, ClientLogin, Credentials, LoginRefusedError, ServerLogin
 from relay.protocol.states import FROM_CLIENT, FROM_RELAY, State, next_state
@@ -160,12 +172,14 @@ class ServerConnection(_Connection):
 class ClientConnection(_Connection):
     """A client's end, for the whole life of a connection.
 
-    The first packet out of `next_packet` is WELCOME or CLOSE; the login happens inside. PING is answered inside, too.
+    The first packet out of `next_packet` is WELCOME or CLOSE; the login happens inside. PING is answered inside, too,
+    and a STOREDRUN comes out as the STOREDs it stands for.
     """
 
     def __init__(self, user: str, password: str, device: str, agent: str) -> None:
         super().__init__()
         self._login = ClientLogin(user, password)
+        self._stored: deque[Stored] = deque()
         self._out += encode(Hello(VERSION_MIN, VERSION_MAX, user, device, MECHANISM, self._login.first(), agent))
 
     def next_packet(self) -> Packet | Unknown | None:
@@ -173,16 +187,18 @@ class ClientConnection(_Connection):
 
         Answering a CHALLENGE derives a key, which takes milliseconds of CPU.
         """
-        while (packet := self._take(FROM_RELAY)) is not None:
+        while not self._stored and (packet := self._take(FROM_RELAY)) is not None:
             if isinstance(packet, Ping):
                 self._out += encode(Pong(packet.token))
             elif isinstance(packet, Challenge):
                 self._answer(packet)
+            elif isinstance(packet, StoredRun):
+                self._unfold(packet)
             else:
                 if isinstance(packet, Welcome):
                     self._check(packet)
                 return packet
-        return None
+        return self._stored.popleft() if self._stored else None
 
     def send(self, packet: Packet) -> None:
         """Queue a packet. Raises LocalError while the connection is not open, for a packet that only the relay may
@@ -202,6 +218,13 @@ class ClientConnection(_Connection):
         except RemoteError as error:
             self.close(error.code, error.sentence)
             raise
+
+    def _unfold(self, run: StoredRun) -> None:
+        if not 0 < run.total <= MESSAGE_WINDOW:
+            sentence = f"a STOREDRUN stands for 1 to {MESSAGE_WINDOW} messages, not {run.total}"
+            self.close(CloseCode.BAD_PACKET, sentence)
+            raise RemoteError(CloseCode.BAD_PACKET, sentence)
+        self._stored += unfold(run)
 
     def _check(self, welcome: Welcome) -> None:
         try:

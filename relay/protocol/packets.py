@@ -146,6 +146,19 @@ class Gap(NamedTuple):
     last: int
 
 
+class StoredRun(NamedTuple):
+    """`total` messages are on the relay's disk: ids from `id` on, at offsets from `offset` on, one by one.
+
+    It says what as many STOREDs would say; the relay sends it for messages that were stored together.
+    """
+
+    id: int
+    conversation: str
+    offset: int
+    time_ms: int
+    total: int
+
+
 class Call(NamedTuple):
     """A question that gets exactly one answer, RESULT or FAULT, within `timeout_ms`."""
 
@@ -193,6 +206,7 @@ Packet = (
     | Delivery
     | Ack
     | Gap
+    | StoredRun
     | Call
     | Result
     | Fault
@@ -214,6 +228,7 @@ PACKETS: dict[int, type[Packet]] = {
     19: Delivery,
     20: Ack,
     21: Gap,
+    22: StoredRun,
     24: Call,
     25: Result,
     26: Fault,
@@ -368,6 +383,11 @@ def _id_of(elements: Sequence[object]) -> int | None:
 def _wanted(accepted: frozenset[type]) -> str:
     names = {int: f"an integer from 0 to {INTEGER_MAX}", str: "a string", bytes: "binary", NoneType: "nil"}
     return " or ".join(names[kind] for kind in (int, str, bytes, NoneType) if kind in accepted)
+
+
+def unfold(run: StoredRun) -> list[Stored]:
+    """The STOREDs that a STOREDRUN stands for."""
+    return [Stored(run.id + step, run.conversation, run.offset + step, run.time_ms) for step in range(run.total)]
 
 
 def name_of(kind: type[Packet]) -> str:

@@ -1,13 +1,12 @@
 """Messages on their way: from the sender to the log, from the log to every receiving session, and cursors back."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from relay.protocol.addresses import conversation_for, conversation_members, is_name
 from relay.protocol.codes import ErrorCode
 from relay.protocol.connection import clip_sentence
 from relay.protocol.limits import MESSAGE_WINDOW, NAME_MAX_BYTES
-from relay.protocol.packets import NUMBERS, Ack, Delivery, Error, Message, Stored, encode
+from relay.protocol.packets import NUMBERS, Ack, Delivery, Error, Message, Stored, StoredRun, encode
 from relay.router.directory import Directory
 from relay.router.feed import Feed
 from relay.router.log import Log
@@ -22,14 +21,8 @@ MESSAGE = NUMBERS[Message]
 _CONVERSATION_MAX = 2 * NAME_MAX_BYTES + 1
 
 
-class _Item(NamedTuple):
-    """A stored message on its way out, and the sender's answer."""
-
-    origin: Subscriber
-    answer: bytes
-    offset: int
-    time_ms: int
-    packet: bytes
+# A stored message on its way out, and where it stands.
+_Item = tuple[Append, Appended]
 
 
 class Conversations:
@@ -49,27 +42,35 @@ class Conversations:
         self._saving = False
 
     def submit(self, origin: Subscriber, message: Message, payload: bytes) -> None:
-        """Store a message; `payload` is the packet as the sender wrote it.
+        """Store a message; `payload` is the packet as the sender wrote it."""
+        self.submit_run(origin, message.to, [message.id], [payload])
+
+    def submit_run(self, origin: Subscriber, to: str, ids: list[int], payloads: list[bytes]) -> None:
+        """Store messages to one receiver, in order; `payloads` are the packets as the sender wrote them.
 
         A session with MESSAGE_WINDOW messages waiting for the disk is paused, so that its sender feels the disk's pace.
         """
-        problem = _obstacle(message)
+        problem = _obstacle(to, ids)
         if problem is not None:
-            origin.outlet.push(_refusal(message.id, *problem))
+            for message_id in ids:
+                origin.outlet.push(_refusal(message_id, *problem))
             return
-        conversation = conversation_for(origin.user, message.to)
-        if not self._log.append(Append(conversation, origin.user, origin.device, message.id, payload, origin)):
-            sentence = "too many messages are waiting for the relay's disk; send it again later"
-            origin.outlet.push(_refusal(message.id, ErrorCode.QUEUE_FULL, sentence))
-            return
-        origin.storing += 1
-        if origin.storing == MESSAGE_WINDOW:
+        conversation, user, device = conversation_for(origin.user, to), origin.user, origin.device
+        append, waiting = self._log.append, origin.storing
+        for message_id, payload in zip(ids, payloads, strict=True):
+            if append(Append(conversation, user, device, message_id, payload, origin)):
+                origin.storing += 1
+            else:
+                sentence = "too many messages are waiting for the relay's disk; send it again later"
+                origin.outlet.push(_refusal(message_id, ErrorCode.QUEUE_FULL, sentence))
+        if waiting < MESSAGE_WINDOW <= origin.storing:
             origin.pause()
 
     def handle_appended(self, batch: Sequence[Append], results: Sequence[Appended | Refusal]) -> None:
         """A group of messages is on the disk, or was refused: tell the senders, feed the receivers.
 
-        Called once per commit, so that a reader gets a run of messages of one conversation as one slice.
+        Called once per commit, so that a reader gets a run of messages of one conversation as one slice, and a sender
+        one answer for messages that follow each other.
         """
         runs: dict[str, list[_Item]] = {}
         for item, result in zip(batch, results, strict=True):
@@ -79,13 +80,13 @@ class Conversations:
                 origin.resume()
             if isinstance(result, Refusal):
                 origin.outlet.push(_refusal(item.message_id, *result))
-                continue
-            answer = encode(Stored(item.message_id, item.conversation, result.offset, result.time_ms))
-            if result.repeated:
-                origin.outlet.push(answer)
+            elif result.repeated:
+                origin.outlet.push(encode(Stored(item.message_id, item.conversation, result.offset, result.time_ms)))
             else:
-                stored = _Item(origin, answer, result.offset, result.time_ms, item.packet)
-                runs.setdefault(item.conversation, []).append(stored)
+                run = runs.get(item.conversation)
+                if run is None:
+                    run = runs[item.conversation] = []
+                run.append((item, result))
         for conversation, run in runs.items():
             self._deliver(conversation, run)
 
@@ -164,24 +165,36 @@ class Conversations:
     def _deliver(self, conversation: str, run: list[_Item]) -> None:
         """Give a run of new messages to everybody: senders get STORED in the place of their own DELIVERY."""
         listening = [session for session in self._readers(conversation) if session.feed is not None]
-        frames = [encode(Delivery(conversation, *item[2:])) for item in run] if listening else []
-        senders = {item.origin for item in run}
+        frames = [encode(Delivery(conversation, at.offset, at.time_ms, item.packet)) for item, at in run if listening]
+        senders: set[Subscriber] = {item.origin for item, _ in run}  # type: ignore[misc]
         joined = b"".join(frames)
         for session in listening:
             if session not in senders and session.feed is not None:
-                session.feed.offer(conversation, run[0].offset, run[-1].offset, joined)
+                session.feed.offer(conversation, run[0][1].offset, run[-1][1].offset, joined)
         for session in senders:
             self._answer(session, conversation, run, frames)
 
     def _answer(self, sender: Subscriber, conversation: str, run: list[_Item], frames: list[bytes]) -> None:
-        """Give a run to one of its senders, so that STOREDs and DELIVERYs come in the order of offsets."""
-        for position, item in enumerate(run):
-            if item.origin is sender:
-                sender.outlet.push(item.answer)
-                if sender.feed is not None:
-                    sender.feed.pass_own(conversation, item.offset)
-            elif sender.feed is not None and frames:
-                sender.feed.offer(conversation, item.offset, item.offset, frames[position])
+        """Give a run to one of its senders, so that STOREDs and DELIVERYs come in the order of offsets.
+
+        What follows each other, own messages or others', is told together.
+        """
+        feed = sender.feed
+        start = 0
+        while start < len(run):
+            own = run[start][0].origin is sender
+            stop = start + 1
+            end = min(len(run), start + MESSAGE_WINDOW)
+            while stop < end and _continues(run[stop - 1][0], run[stop][0], sender, own):
+                stop += 1
+            first, last = run[start][1].offset, run[stop - 1][1].offset
+            if own:
+                sender.outlet.push(_stored(conversation, *run[start], stop - start))
+                if feed is not None:
+                    feed.pass_own(conversation, first, last)
+            elif feed is not None and frames:
+                feed.offer(conversation, first, last, b"".join(frames[start:stop]))
+            start = stop
 
     def _readers(self, conversation: str) -> Iterable[Subscriber]:
         members = conversation_members(conversation)
@@ -196,11 +209,24 @@ def _refusal(message_id: int, code: ErrorCode, sentence: str) -> bytes:
     return encode(Error(MESSAGE, message_id, code, clip_sentence(sentence)))
 
 
-def _obstacle(message: Message) -> tuple[ErrorCode, str] | None:
-    if "/" in message.to:
+def _continues(earlier: Append, later: Append, sender: Subscriber, own: bool) -> bool:
+    """Whether one answer speaks of both: both are others', or both the sender's own with successive ids."""
+    if later.origin is not sender:
+        return not own
+    return own and later.message_id == earlier.message_id + 1
+
+
+def _stored(conversation: str, first: Append, at: Appended, count: int) -> bytes:
+    if count == 1:
+        return encode(Stored(first.message_id, conversation, at.offset, at.time_ms))
+    return encode(StoredRun(first.message_id, conversation, at.offset, at.time_ms, count))
+
+
+def _obstacle(to: str, ids: list[int]) -> tuple[ErrorCode, str] | None:
+    if "/" in to:
         return ErrorCode.BAD_ADDRESS, "a message goes to a user or a room; send a signal to reach a single session"
-    if not is_name(message.to.removeprefix("#")):
-        return ErrorCode.BAD_ADDRESS, f"{message.to[:NAME_MAX_BYTES]!r} is not a user or room in canonical form"
-    if not message.id:
+    if not is_name(to.removeprefix("#")):
+        return ErrorCode.BAD_ADDRESS, f"{to[:NAME_MAX_BYTES]!r} is not a user or room in canonical form"
+    if not ids[0]:
         return ErrorCode.BAD_ARGUMENTS, "a message's id is 1 or higher"
     return None

@@ -60,12 +60,12 @@ class Feed:
         else:
             self._skip_to_log(conversation, first, last)
 
-    def pass_own(self, conversation: str, offset: int) -> None:
-        """A message of this very session was stored: its STORED takes the place of a DELIVERY."""
-        if self._may_push(conversation, offset):
-            self._sent[conversation] = offset
+    def pass_own(self, conversation: str, first: int, last: int) -> None:
+        """Messages of this very session were stored: their STOREDs take the place of DELIVERYs."""
+        if self._may_push(conversation, first):
+            self._sent[conversation] = last
         else:
-            self._skip_to_log(conversation, offset, offset)
+            self._skip_to_log(conversation, first, last)
 
     def leave(self, conversation: str) -> None:
         """The user is not in the conversation any more."""

@@ -21,6 +21,7 @@ from relay.router.events import event_frame
 from relay.router.feed import Feed
 from relay.router.router import Router
 from relay.session.handlers import HANDLERS
+from relay.session.messages import Shape, learn_shape, message_prefix, read_run
 from relay.session.outbox import Outbox, Turn
 from relay.session.signals import Run, learn_run, signal_prefix
 from relay.transport.connection import Connection
@@ -65,10 +66,12 @@ class Session:
     __slots__ = (
         "_blamed",
         "_connection",
+        "_message_prefix",
         "_on_gone",
         "_partial",
         "_prefix",
         "_run",
+        "_shape",
         "_wanted",
         "address",
         "away",
@@ -125,6 +128,8 @@ class Session:
         self._partial: bytearray | bytes = b""
         self._wanted = 0
         self._prefix = signal_prefix(self.address)
+        self._message_prefix = message_prefix(self.address)
+        self._shape: Shape | None = None
         self._run: Run | None = None
 
     def __repr__(self) -> str:
@@ -232,9 +237,25 @@ class Session:
                 self._run = learn_run(data, start, stop, self._prefix, self._find_route)
                 if self._run is not None:
                     continue
+            elif data.startswith(self._message_prefix, start + HEADER_BYTES):
+                start = self._store(data, start, stop, end)
+                continue
             self._handle(data[start:stop])
             start = stop
         return start
+
+    def _store(self, data: bytes, start: int, stop: int, end: int) -> int:
+        """Hand a run of messages to the log, beginning with the frame in `data[start:stop]`; returns where it ends."""
+        shape = self._shape
+        if shape is None or not data.startswith(shape.head, start):
+            shape = self._shape = learn_shape(data, start, stop, self._message_prefix)
+        ids, payloads = read_run(data, start, end, shape) if shape else ([], [])
+        if shape is None or not ids:
+            self._shape = None
+            self._handle(data[start:stop])
+            return stop
+        self.router.conversations.submit_run(self, shape.to, ids, payloads)
+        return start + len(ids) * shape.size
 
     def _forward(self, run: Run, data: bytes, start: int, end: int) -> int:
         """Send on a run of signals with one header; returns where it ends."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES
 from relay.protocol.packets import NUMBERS, Signal
 from relay.router.directory import Route, address_bytes
+from relay.session.fields import body_start, string_bounds
 
 _NIL = 0xC0
 _ROOM = ord("#")
@@ -40,11 +41,11 @@ def learn_run(
     `find_route` gets an address as it stands in the packet and answers None where the sender may not send.
     """
     to = start + HEADER_BYTES + len(prefix)
-    name, to_end = _string(data, to, stop)
+    name, to_end = string_bounds(data, to, stop)
     if to_end >= stop or data[to_end] != _NIL:
         return None
-    content, content_end = _string(data, to_end + 1, stop)
-    body = _body(data, content_end, stop)
+    content, content_end = string_bounds(data, to_end + 1, stop)
+    body = body_start(data, content_end, stop)
     # Beyond ASCII the content type's UTF-8 has to be checked: the slow path's business. The receiver's name needs no
     # check, as only names that exist are found.
     if body is None or not data[content:content_end].isascii():
@@ -53,26 +54,3 @@ def learn_run(
         return None
     route = find_route(data[to:to_end])
     return None if route is None else Run(data[start:body], stop - start, route, data[name] == _ROOM)
-
-
-def _string(data: bytes, start: int, stop: int) -> tuple[int, int]:
-    """Where the characters of the msgpack string at `start` begin and end; (stop, stop) if there is no short string."""
-    if start + 1 >= stop:
-        return stop, stop
-    first = data[start]
-    if 0xA0 <= first <= 0xBF:
-        begin, size = start + 1, first & 0x1F
-    elif first == 0xD9:
-        begin, size = start + 2, data[start + 1]
-    else:
-        return stop, stop
-    return begin, min(begin + size, stop)
-
-
-def _body(data: bytes, start: int, stop: int) -> int | None:
-    """Where the binary body that fills the rest of the frame begins; None if there is no such body."""
-    for marker, width in ((0xC4, 1), (0xC5, 2), (0xC6, 4)):
-        begin = start + 1 + width
-        if begin <= stop and data[start] == marker:
-            return begin if int.from_bytes(data[start + 1 : begin], "big") == stop - begin else None
-    return None

@@ -22,10 +22,12 @@ from relay.protocol.packets import (
     Result,
     Signal,
     Stored,
+    StoredRun,
     Unknown,
     Welcome,
     decode,
     encode,
+    unfold,
 )
 from relay.protocol.payloads import decode_body, encode_body
 from relay.protocol.scram import MECHANISM, ClientLogin
@@ -48,6 +50,7 @@ class Peer:
         self.welcome: Welcome | None = None
         self.payloads: list[bytes] = []
         self._frames = FrameReader(FRAME_MAX)
+        self._unfolded: list[Stored] = []
         self._call_id = 1000
 
     @property
@@ -80,12 +83,18 @@ class Peer:
 
     def packet(self) -> Packet | Unknown:
         """The next packet, whatever it is. Fails at the end of the connection."""
+        if self._unfolded:
+            return self._unfolded.pop(0)
         while (payload := self._frames.next_payload()) is None:
             data = self._receive()
             assert data, f"the relay hung up on {self.name}"
             self._frames.feed(data)
         self.payloads.append(payload)
-        return decode(payload)
+        packet = decode(payload)
+        if isinstance(packet, StoredRun):
+            first, *self._unfolded = unfold(packet)
+            return first
+        return packet
 
     def expect(self, kind: type[P]) -> P:
         """The next packet, which must be of this kind. A PING is answered on the way."""

@@ -38,6 +38,7 @@ from relay.protocol.packets import (
     Result,
     Signal,
     Stored,
+    StoredRun,
     Unknown,
     Welcome,
     encode_payload,
@@ -150,6 +151,7 @@ EXAMPLES: dict[str, Packet] = {
     "ACK": Ack("alice@bob", 41, None),
     "ACK with a receipt": Ack("alice@bob", 41, 40),
     "GAP": Gap("alice@bob", 1, 30),
+    "STOREDRUN": StoredRun(8, "alice@bob", 42, 1_767_225_600_250, 3),
     "CALL": Call(SESSION, "calculator", 12, "add", 5000, *encode_body([2, 3])),
     "RESULT": Result("calculator/~k3x9q", SESSION, 12, *encode_body(5)),
     "FAULT": Fault(

@@ -227,7 +227,7 @@ def test_invalid_utf8_is_refused(text: bytes, body: bytes) -> None:
     refused(array(b"\x10", sender, b"\xa1b", b"\xc0", b"\xa0", msgpack.packb(body)))
 
 
-@pytest.mark.parametrize("number", [0, 9, 15, 22, 32, 47, 48, 127, 128, INTEGER_MAX])
+@pytest.mark.parametrize("number", [0, 9, 15, 23, 32, 47, 48, 127, 128, INTEGER_MAX])
 def test_an_unknown_type_is_reported_with_its_id(number: int) -> None:
     assert decode(msgpack.packb([number, "a/b", "c", 7])) == Unknown(number, 7)
     assert decode(msgpack.packb([number, "a/b", "c"])) == Unknown(number, None)
@@ -338,6 +338,7 @@ def test_numbers_stay_what_they_are() -> None:
         "DELIVERY": 19,
         "ACK": 20,
         "GAP": 21,
+        "STOREDRUN": 22,
         "CALL": 24,
         "RESULT": 25,
         "FAULT": 26,

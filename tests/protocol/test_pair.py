@@ -4,7 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relay.protocol.packets import Packet, Ping, Unknown, Welcome, encode
+from relay.protocol.limits import MESSAGE_WINDOW
+from relay.protocol.packets import Packet, Ping, Stored, StoredRun, Unknown, Welcome, encode
 from relay.protocol.states import State
 from tests.protocol.pair import SESSION, Pair
 from tests.protocol.strategies import packets_from_client, packets_from_relay
@@ -48,8 +49,15 @@ class WiredPair(RuleBasedStateMachine):
     @precondition(relay_is_open)
     @rule(packet=packets_from_relay)
     def relay_sends(self, packet: Packet) -> None:
+        if isinstance(packet, StoredRun):
+            packet = packet._replace(total=1 + packet.total % MESSAGE_WINDOW)
         self.pair.relay_sends(packet)
-        if not isinstance(packet, Ping):
+        if isinstance(packet, StoredRun):
+            self.sent_by_relay += [
+                Stored(packet.id + step, packet.conversation, packet.offset + step, packet.time_ms)
+                for step in range(packet.total)
+            ]
+        elif not isinstance(packet, Ping):
             self.sent_by_relay.append(packet)
 
     @precondition(relay_is_open)

@@ -160,7 +160,7 @@ def test_a_sender_whose_answer_overflows_it_ends_and_the_others_get_everything()
     town = Town("alice", "bob")
     alice = town.join("alice", outlet=RecordingOutlet(overflow=60))
     bob = town.join("bob", receiving=True)
-    for id in range(1, 6):
+    for id in (1, 3, 5, 7, 9):
         town.send(alice, "bob", id)
     town.log.run()
     assert alice.ended

@@ -7,12 +7,18 @@ from gevent import socket
 
 from relay.protocol.frames import FrameReader
 from relay.protocol.limits import FRAME_MAX
-from relay.protocol.packets import Close, Packet, Unknown, decode, encode
+from relay.protocol.packets import Close, Packet, StoredRun, Unknown, decode, encode, unfold
 from relay.session.outbox import Turn
 from relay.session.session import Identity, Session, Surroundings
 from relay.transport.connection import Connection
 from tests.loop import deadline, until
 from tests.router.town import Town
+
+
+def _unfolded(payload: bytes) -> list[Packet | Unknown]:
+    """The packet, or the STOREDs that a STOREDRUN stands for."""
+    packet = decode(payload)
+    return [*unfold(packet)] if isinstance(packet, StoredRun) else [packet]
 
 
 class Client:
@@ -21,6 +27,7 @@ class Client:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._frames = FrameReader(FRAME_MAX)
+        self._unfolded: list[Packet | Unknown] = []
 
     def send(self, *packets: Packet | bytes) -> None:
         self.sock.sendall(b"".join(packet if isinstance(packet, bytes) else encode(packet) for packet in packets))
@@ -41,15 +48,17 @@ class Client:
         return payload
 
     def receive(self) -> Packet | Unknown:
-        payload = self.receive_frame()
-        assert payload is not None, "the connection was closed"
-        return decode(payload)
+        if not self._unfolded:
+            payload = self.receive_frame()
+            assert payload is not None, "the connection was closed"
+            self._unfolded = _unfolded(payload)
+        return self._unfolded.pop(0)
 
     def rest(self) -> list[Packet | Unknown]:
         """All packets up to the end of the stream."""
-        packets = []
+        packets, self._unfolded = self._unfolded, []
         while (payload := self.receive_frame()) is not None:
-            packets.append(decode(payload))
+            packets += _unfolded(payload)
         return packets
 
     def closing(self) -> Close:
