@@ -95,6 +95,7 @@ class Run:
         self._sampled_at = 0.0
         self._events: list[tuple[float, str]] = []
         self._errors: list[str] = []
+        self._notes: list[str] = []
         self._harms: list[Disturbance] = sorted(scenario.disturbances, key=lambda each: each.at_share)
         self._progress: dict[str, Any] = {"phase": "start", "instants": {}, "standing": {}}
 
@@ -271,9 +272,11 @@ class Run:
             timeline.merge(Timeline.from_plain(left["timeline"]))
             books.update(left["books"])
             all_in_at = max(all_in_at, left["all_in_at"])
+            self._notes += left["notes"]
             self._errors += [f"the load test has a bug: {crash}" for crash in left["crashes"]]
         settlement = settle(books if len(books) == self._users else {})
         tally.update(settlement.tally)
+        tally["signals_lost"] = max(0, tally["signals_lost"] - tally["signals_dropped"])
         failed = {name for name in FAULTS if name not in self._scenario.allowed} | set(WRONGS)
         return summarize(
             Outcome(
@@ -287,7 +290,10 @@ class Run:
                 samples=self._meter.samples,
                 all_in_at=all_in_at,
                 events=self._events,
-                examples=[example for what, example in settlement.examples if what in failed],
+                examples=[
+                    *self._notes,
+                    *(example for what, example in settlement.examples if what in failed and tally[what]),
+                ],
                 errors=self._errors,
             )
         )

@@ -26,7 +26,7 @@ WRONGS = {
 FAULTS = {
     "messages_refused": "messages were refused",
     "messages_unanswered": "messages got no answer until the end",
-    "signals_lost": "signals to somebody who was connected did not arrive",
+    "signals_lost": "signals did not arrive, and their receiver was not told so",
     "calls_failed": "calls were answered with a fault",
     "calls_unanswered": "calls got no answer until the end",
     "calls_cut": "calls lost their connection before they were answered",
@@ -45,6 +45,7 @@ ACTIVITY = {
     "messages_redelivered": "messages offered again after a reconnect, and recognised",
     "signals_sent": "signals sent",
     "signals_received": "signals received",
+    "signals_dropped": "signals that the relay dropped, and told their slow receivers so",
     "calls_made": "calls made",
     "calls_answered": "calls answered",
     "calls_served": "calls served",

@@ -26,6 +26,7 @@ _ACK_EVERY_S = 0.05
 _USERS_PER_ADDRESS = 100
 
 CRASHES_MAX = 5
+NOTES_MAX = 5
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Crowd:
         self.people: list[Person] = []
         self.to_acknowledge: dict[Person, None] = {}
         self.crashes: list[str] = []
+        self.notes: list[str] = []
         self.online = 0
         self.given_up = 0
         self.begun = Event()
@@ -152,6 +154,11 @@ class Crowd:
         if len(self.crashes) < CRASHES_MAX:
             self.crashes.append(what)
 
+    def note(self, what: str) -> None:
+        """Something is wrong with what arrived: keep what it was, of the first few."""
+        if len(self.notes) < NOTES_MAX:
+            self.notes.append(what)
+
     def to_plain(self) -> dict[str, Any]:
         """All books of the process, for msgpack."""
         return {
@@ -159,6 +166,7 @@ class Crowd:
             "timeline": self.timeline.to_plain(),
             "books": {person.index: person.books.to_plain() for person in self.people},
             "crashes": self.crashes,
+            "notes": self.notes,
             "all_in_at": self.all_in_at,
         }
 

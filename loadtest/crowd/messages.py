@@ -82,6 +82,10 @@ class Messages:
         person = self._person
         message = decode(delivery.packet)
         stamp = _read(message)
+        if stamp is None:
+            person.crowd.note(
+                f"{person.address}: {delivery.conversation} {delivery.offset} is {delivery.packet[:100]!r}"
+            )
         own = isinstance(message, Message) and message.sender == person.address
         new = person.books.message_arrived(delivery.conversation, delivery.offset, own, stamp)
         self._to_acknowledge.add(delivery.conversation)

@@ -77,6 +77,8 @@ def _counts(summary: Mapping[str, Any]) -> list[str]:
     ]
     if counts["messages_redelivered"]:
         lines[0] += "; {messages_redelivered:,} offered again after a reconnect"
+    if counts["signals_dropped"]:
+        lines[1] += "; {signals_dropped:,} dropped for slow readers, who were told"
     return [line.format(**counts, **summary["arrival"]) for line in lines]
 
 

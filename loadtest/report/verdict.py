@@ -10,7 +10,7 @@ def judge(summary: Mapping[str, Any], any_latency: bool = False) -> list[str]:
     """What is wrong with a run. `any_latency`: times are shown and do not decide."""
     wrong = list(summary["errors"])
     wrong += failures(Tally(summary["counts"]), frozenset(summary["scenario"]["allowed"]))
-    if not any_latency:
+    if not any_latency and not summary["errors"]:
         wrong += _missed(summary)
     if not wrong and not summary["counts"]["logins"]:
         wrong.append("nobody logged in")
