@@ -6,6 +6,9 @@
 Importing this package starts nothing and patches nothing.
 """
 
+from importlib import import_module
+from typing import Any
+
 from relay_client.blocking import Client, Message, Posted, Signal
 from relay_client.bot import Bot
 from relay_client.errors import (
@@ -56,3 +59,10 @@ __all__ = [
     "Stored",
     "TimedOut",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`relay_client.aio` without a further import; asyncio is loaded only then."""
+    if name == "aio":
+        return import_module("relay_client.aio")
+    raise AttributeError(f"module 'relay_client' has no attribute {name!r}")

@@ -8,8 +8,9 @@
 
     bot.run()
 
-Handlers run in a few threads, side by side, messages of one conversation in order. A handler that fails is logged and
-does not stop the bot. A bot never hears itself: what its own user sends, from any device, is not handed to it.
+Handlers run in a few threads, side by side, messages of one conversation in order. A message is acknowledged when its
+handler has returned; one whose handler was running when the bot was killed comes again. A handler that fails is logged
+and does not stop the bot. A bot never hears itself: what its own user sends, from any device, is not handed to it.
 """
 
 import _thread
@@ -113,17 +114,17 @@ class Bot:
             raise NotConnected("the bot does not run yet; use this inside its handlers")
         return self._client
 
-    def send(self, to: str, value: Value, *, timeout: float | None = None) -> Stored:
+    def send(self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None) -> Stored:
         """As Client.send; for handlers."""
-        return self.client.send(to, value, timeout=timeout)
+        return self.client.send(to, value, content_type=content_type, timeout=timeout)
 
-    def post(self, to: str, value: Value, *, timeout: float | None = None) -> Posted:
+    def post(self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None) -> Posted:
         """As Client.post; for handlers."""
-        return self.client.post(to, value, timeout=timeout)
+        return self.client.post(to, value, content_type=content_type, timeout=timeout)
 
-    def signal(self, to: str, value: Value) -> None:
+    def signal(self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None) -> None:
         """As Client.signal; for handlers."""
-        self.client.signal(to, value)
+        self.client.signal(to, value, content_type=content_type, timeout=timeout)
 
     def call(self, to: str, method: str, *args: Value, timeout: float | None = None, **kwargs: Value) -> Value:
         """As Client.call; for handlers."""

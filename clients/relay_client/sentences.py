@@ -19,6 +19,8 @@ def not_stored(core: Core, to: str) -> TimedOut:
 
 def no_room(core: Core) -> TimedOut:
     """No further message may be under way."""
+    if not core.was_open:
+        return TimedOut(f"the message was not sent: the client has not been connected yet ({core.reason})")
     return TimedOut(f"{core.under_way} messages are under way, as many as may be at once ({_state(core)})")
 
 

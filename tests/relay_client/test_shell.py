@@ -181,6 +181,16 @@ def test_signals_reach_live_sessions(connect: Connect) -> None:
     assert [s.text for s in me.signals(count=1)] == ["seen"]
 
 
+def test_bytes_travel_with_what_they_are(connect: Connect) -> None:
+    me, phone = connect(), connect("bob", "phone")
+    me.signal("bob", b"\x89PNG", content_type="image/png")
+    me.send("bob", b"GIF", content_type="image/gif")
+    me.post("bob", "a,b", content_type="text/csv").wait()
+    assert [(s.content_type, s.value) for s in phone.signals(count=1)] == [("image/png", b"\x89PNG")]
+    received = [(m.content_type, m.value) for m in phone.messages(count=2)]
+    assert received == [("image/gif", b"GIF"), ("text/csv", b"a,b")]
+
+
 def test_signals_end_when_none_comes(connect: Connect) -> None:
     assert list(connect().signals(timeout=NOTHING_YET)) == []
 

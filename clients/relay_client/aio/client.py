@@ -1,3 +1,4 @@
+# ruff: noqa: ASYNC109 - timeouts are arguments here, as they are in the blocking client
 """The asyncio client: a thin shell on the core.
 
     async with aio.Client("relay://alice:secret@127.0.0.1:7450") as me:
@@ -72,7 +73,7 @@ class Posted:
         """Whether its fate is known, so that `wait` returns at once."""
         return self._pending.done
 
-    async def wait(self, timeout: float | None = None) -> Stored:  # noqa: ASYNC109 - the blocking client's surface
+    async def wait(self, timeout: float | None = None) -> Stored:
         """Wait until it is on the relay's disk, at most `timeout` seconds (None: the client's).
 
         Raises Refused, TimedOut (it stays under way: wait again), or what ended the client.
@@ -131,23 +132,30 @@ class Client(Shell[Message, Signal]):
             await self._carrier.ended(SOCKET_END_S)
             core.check_alive()
 
-    async def send(self, to: str, value: Value, *, timeout: float | None = None) -> Stored:  # noqa: ASYNC109
-        """Send a message to a user; returns once it is on the relay's disk.
+    async def send(
+        self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None
+    ) -> Stored:
+        """Send a message to a user or a room; returns once it is on the relay's disk.
 
+        A text is sent as text, bytes as bytes, anything else as msgpack; `content_type` says what bytes are.
         Raises Refused, BadAddress, BadValue, TimedOut (the message stays under way), or what ended the client.
         """
         deadline_at = self._deadline(timeout)
-        pending = await self._post(to, value, deadline_at)
+        pending = await self._post(to, value, content_type, deadline_at)
         return await self._wait_stored(pending, to, deadline_at - time.monotonic())
 
-    async def post(self, to: str, value: Value, *, timeout: float | None = None) -> Posted:  # noqa: ASYNC109
+    async def post(
+        self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None
+    ) -> Posted:
         """Send a message without waiting for the disk: `wait` on what it returns, now or later.
 
         Waits only while 256 messages are under way. Raises BadAddress, BadValue, TimedOut, or what ended the client.
         """
-        return Posted(self, await self._post(to, value, self._deadline(timeout)), to)
+        return Posted(self, await self._post(to, value, content_type, self._deadline(timeout)), to)
 
-    async def signal(self, to: str, value: Value, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def signal(
+        self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None
+    ) -> None:
         """Send to the live sessions of a user, or to one session: at most once, without an answer.
 
         Waits only while a lot is waiting to be sent. Raises NotConnected, TimedOut, BadAddress, BadValue, or what ended
@@ -158,14 +166,14 @@ class Client(Shell[Message, Signal]):
         ):
             raise not_taken(self._core)
         with self._carrier as core:
-            core.signal(to, value)
+            core.signal(to, value, content_type)
 
     async def call(
         self,
         to: str,
         method: str,
         *args: Value,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
         **kwargs: Value,
     ) -> Value:
         """Call a method of a user, a session or `relay`, with positional or with named arguments, and return its
@@ -179,7 +187,7 @@ class Client(Shell[Message, Signal]):
             pending = core.call(to, method, args, kwargs, timeout_s=timeout_s, now=time.monotonic())
         return await self._wait(pending)
 
-    async def who(self, *, timeout: float | None = None) -> list[Online]:  # noqa: ASYNC109
+    async def who(self, *, timeout: float | None = None) -> list[Online]:
         """Who is online now, by name. Errors as `call`."""
         return online_from(await self.call("relay", "presence.list", timeout=timeout))
 
@@ -190,7 +198,7 @@ class Client(Shell[Message, Signal]):
             pending = core.receive(time.monotonic())
         await self._wait(pending)
 
-    async def messages(self, timeout: float | None = None, count: int | None = None) -> AsyncIterator[Message]:  # noqa: ASYNC109
+    async def messages(self, timeout: float | None = None, count: int | None = None) -> AsyncIterator[Message]:
         """Messages as they come. Ends after `count` of them, or once none came for `timeout` seconds.
 
         A message is acknowledged when the next one is asked for, by `message.ack()`, or when the client is closed
@@ -209,7 +217,7 @@ class Client(Shell[Message, Signal]):
             message.ack()
             count = count - 1 if count is not None else None
 
-    async def signals(self, timeout: float | None = None, count: int | None = None) -> AsyncIterator[Signal]:  # noqa: ASYNC109
+    async def signals(self, timeout: float | None = None, count: int | None = None) -> AsyncIterator[Signal]:
         """Signals as they come, and the latest 1,000 that came before. Ends as `messages` does."""
         while count is None or count > 0:
             signal = await self._next(self._signals, timeout)
@@ -231,7 +239,7 @@ class Client(Shell[Message, Signal]):
         self._set_message_handler(function)
         await self.receive()
 
-    async def close(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def close(self, timeout: float | None = None) -> None:
         """Wait for the disk to have what is under way, tell the relay what was dealt with, and say goodbye.
 
         Raises TimedOut if messages are still under way at the end of the timeout: it is unknown whether they are
@@ -271,22 +279,22 @@ class Client(Shell[Message, Signal]):
         await self._carrier.wait_for(lambda: pending.done, None)
         return pending.result()
 
-    async def _wait_stored(self, pending: Pending[Stored], to: str, timeout: float | None) -> Stored:  # noqa: ASYNC109
+    async def _wait_stored(self, pending: Pending[Stored], to: str, timeout: float | None) -> Stored:
         timeout_s = self.timeout if timeout is None else max(0.0, timeout)
         if not await self._carrier.wait_for(lambda: pending.done, timeout_s):
             raise not_stored(self._core, to)
         return pending.result()
 
-    async def _post(self, to: str, value: Value, deadline_at: float) -> Pending[Stored]:
+    async def _post(self, to: str, value: Value, content_type: str | None, deadline_at: float) -> Pending[Stored]:
         core = self._core
         if not await self._carrier.wait_for(
             lambda: core.has_room or core.phase is Phase.ENDED, remaining_s(deadline_at)
         ):
             raise no_room(core)
         with self._carrier:
-            return core.post(to, value, time.monotonic())
+            return core.post(to, value, time.monotonic(), content_type)
 
-    async def _next(self, queue: deque[T], timeout: float | None) -> T | None:  # noqa: ASYNC109
+    async def _next(self, queue: deque[T], timeout: float | None) -> T | None:
         await self._carrier.wait_for(lambda: bool(queue) or self._core.phase is Phase.ENDED, timeout)
         return self._next_or_end(queue)  # type: ignore[no-any-return]
 

@@ -122,22 +122,23 @@ class Client(Shell[Message, Signal]):
         if wait:
             self._wait_connected()
 
-    def send(self, to: str, value: Value, *, timeout: float | None = None) -> Stored:
-        """Send a message to a user; returns once it is on the relay's disk.
+    def send(self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None) -> Stored:
+        """Send a message to a user or a room; returns once it is on the relay's disk.
 
+        A text is sent as text, bytes as bytes, anything else as msgpack; `content_type` says what bytes are.
         Raises Refused, BadAddress, BadValue, TimedOut (the message stays under way), or what ended the client.
         """
         deadline_at = self._deadline(timeout)
-        return self._wait_stored(self._post(to, value, deadline_at), to, deadline_at - time.monotonic())
+        return self._wait_stored(self._post(to, value, content_type, deadline_at), to, deadline_at - time.monotonic())
 
-    def post(self, to: str, value: Value, *, timeout: float | None = None) -> Posted:
+    def post(self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None) -> Posted:
         """Send a message without waiting for the disk: `wait` on what it returns, now or later.
 
         Waits only while 256 messages are under way. Raises BadAddress, BadValue, TimedOut, or what ended the client.
         """
-        return Posted(self, self._post(to, value, self._deadline(timeout)), to)
+        return Posted(self, self._post(to, value, content_type, self._deadline(timeout)), to)
 
-    def signal(self, to: str, value: Value, *, timeout: float | None = None) -> None:
+    def signal(self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None) -> None:
         """Send to the live sessions of a user, or to one session: at most once, without an answer.
 
         Waits only while a lot is waiting to be sent. Raises NotConnected, TimedOut, BadAddress, BadValue, or what ended
@@ -148,7 +149,7 @@ class Client(Shell[Message, Signal]):
                 lambda: self._pump.unsent_bytes < UNSENT_MAX_BYTES, remaining_s(self._deadline(timeout))
             ):
                 raise not_taken(core)
-            core.signal(to, value)
+            core.signal(to, value, content_type)
 
     def call(self, to: str, method: str, *args: Value, timeout: float | None = None, **kwargs: Value) -> Value:
         """Call a method of a user, a session or `relay`, with positional or with named arguments, and return its
@@ -302,14 +303,14 @@ class Client(Shell[Message, Signal]):
             self._pump.join(THREAD_END_S)
             core.check_alive()
 
-    def _post(self, to: str, value: Value, deadline_at: float) -> Pending[Stored]:
+    def _post(self, to: str, value: Value, content_type: str | None, deadline_at: float) -> Pending[Stored]:
         with self._pump as core:
             changed = self._pump.changed
             if not core.has_room and not changed.wait_for(
                 lambda: core.has_room or core.phase is Phase.ENDED, remaining_s(deadline_at)
             ):
                 raise no_room(core)
-            return core.post(to, value, time.monotonic())
+            return core.post(to, value, time.monotonic(), content_type)
 
     def _next(self, queue: deque[T], timeout: float | None) -> T | None:
         with self._pump.changed:

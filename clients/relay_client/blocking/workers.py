@@ -21,8 +21,9 @@ class Workers:
         self._changed = threading.Condition()
         self._lanes: dict[Hashable, deque[Job]] = {}
         self._ready: deque[Hashable] = deque()  # lanes with a job that may start
-        self._running: set[threading.Thread] = set()
+        self._threads: set[threading.Thread] = set()
         self._idle = 0
+        self._running = 0
         self._closing = False
 
     def submit(self, lane: Hashable, job: Job) -> None:
@@ -36,24 +37,24 @@ class Workers:
                 return
             self._lanes[lane] = deque([job])
             self._ready.append(lane)
-            if self._idle < len(self._ready) and len(self._running) < self._threads_max:
+            if self._idle < len(self._ready) and len(self._threads) < self._threads_max:
                 self._start_thread()
             self._changed.notify()
 
     def close(self, timeout_s: float) -> None:
         """Start no further job, and wait for those that run, at most so long. A handler may close its own client."""
-        own = threading.current_thread() in self._running
+        own = threading.current_thread() in self._threads
         with self._changed:
             self._closing = True
             self._ready.clear()
             self._lanes.clear()
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: len(self._running) == own, timeout_s):
+            if not self._changed.wait_for(lambda: self._running == own, timeout_s):
                 log.warning("handlers were still running after %.1f s; they are left behind", timeout_s)
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"{self._name} {len(self._running) + 1}", daemon=True)
-        self._running.add(thread)
+        thread = threading.Thread(target=self._work, name=f"{self._name} {len(self._threads) + 1}", daemon=True)
+        self._threads.add(thread)
         thread.start()
 
     def _work(self) -> None:
@@ -62,8 +63,7 @@ class Workers:
                 while not self._closing:
                     self._work_once()
             finally:
-                self._running.discard(threading.current_thread())
-                self._changed.notify_all()
+                self._threads.discard(threading.current_thread())
 
     def _work_once(self) -> None:
         """Run one job, or wait for something to happen. The lock is held, but not while the job runs."""
@@ -74,11 +74,13 @@ class Workers:
             return
         lane = self._ready.popleft()
         job = self._lanes[lane].popleft()
+        self._running += 1
         self._changed.release()
         try:
             _run(job)
         finally:
             self._changed.acquire()
+            self._running -= 1
             self._finish(lane)
 
     def _finish(self, lane: Hashable) -> None:
@@ -87,6 +89,8 @@ class Workers:
             self._ready.append(lane)
         elif jobs is not None:
             del self._lanes[lane]
+        if self._closing:
+            self._changed.notify_all()
 
 
 def _run(job: Job) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from relay.protocol.addresses import Address, AddressError, parse_address
-from relay.protocol.limits import METHOD_MAX_BYTES
+from relay.protocol.limits import CONTENT_TYPE_MAX_BYTES, METHOD_MAX_BYTES
 from relay.protocol.payloads import BYTES, MSGPACK, PayloadError, Value, decode_body, encode_body
 from relay_client.errors import BadAddress, BadValue
 from relay_client.events import Notice
@@ -27,12 +27,20 @@ def message_address(text: str) -> str:
     return str(address)
 
 
-def encode_value(value: Value) -> tuple[str, bytes]:
-    """(content type, body). Raises BadValue."""
+def encode_value(value: Value, content_type: str | None = None) -> tuple[str, bytes]:
+    """(content type, body). With a content type of the program's own the value is bytes, or a text to be sent as
+    UTF-8. Raises BadValue."""
     try:
-        return encode_body(value)
+        natural, body = encode_body(value)
     except PayloadError as error:
         raise BadValue(str(error)) from None
+    if content_type is None:
+        return natural, body
+    if natural == MSGPACK:
+        raise BadValue(f"a body of content type {content_type!r} is given as bytes or as a text")
+    if len(content_type.encode()) > CONTENT_TYPE_MAX_BYTES:
+        raise BadValue(f"a content type has at most {CONTENT_TYPE_MAX_BYTES} bytes")
+    return content_type, body
 
 
 def checked_method(method: str) -> str:

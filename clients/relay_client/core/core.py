@@ -190,10 +190,10 @@ class Core:
         """How many messages are not known to be on the relay's disk."""
         return len(self._outbox)
 
-    def post(self, to: str, value: Value, now: float) -> Pending[Stored]:
+    def post(self, to: str, value: Value, now: float, content_type: str | None = None) -> Pending[Stored]:
         """Send a message, now and after every reconnect until the relay answers. Only while it `has_room`."""
         self.check_alive()
-        address, body = message_address(to), encode_value(value)
+        address, body = message_address(to), encode_value(value, content_type)
         if self._receive_first:
             self.receive(now)
         packet, pending = self._outbox.add(self.session, address, *body)
@@ -201,10 +201,10 @@ class Core:
             self._link.send(packet)
         return pending
 
-    def signal(self, to: str, value: Value) -> None:
+    def signal(self, to: str, value: Value, content_type: str | None = None) -> None:
         """Send to who is there now. Raises NotConnected: a signal is not kept."""
         self.check_alive()
-        packet = packets.Signal(self.session, str(checked_address(to)), None, *encode_value(value))
+        packet = packets.Signal(self.session, str(checked_address(to)), None, *encode_value(value, content_type))
         if self.phase is not Phase.OPEN:
             raise NotConnected(f"there is no connection at this moment ({self.reason}), and signals are not kept")
         self._link.send(packet)

@@ -25,6 +25,16 @@ def test_a_client_may_connect_meanwhile(peer: Peer) -> None:
     client.close()
 
 
+def test_a_message_before_the_first_connection_waits_for_it(peer: Peer) -> None:
+    peer.vanish()
+    client = Client(peer.url(), wait=False, patience_s=None)
+    with pytest.raises(errors.TimedOut, match="has not been connected yet"):
+        client.send("bob", "hello", timeout=0.01)
+    peer.listen()
+    assert client.send("bob", "hello", timeout=20).offset == 1
+    client.close()
+
+
 def test_threads_may_share_a_client(peer: Peer, me: Client) -> None:
     threads = [
         threading.Thread(target=lambda name=name: [me.send("bob", f"{name} {n}") for n in range(50)]) for name in "abcd"

@@ -3,7 +3,13 @@
 from typing import Any
 
 import pytest
-from relay_client.core.arguments import checked_method, decode_arguments, encode_arguments, message_address
+from relay_client.core.arguments import (
+    checked_method,
+    decode_arguments,
+    encode_arguments,
+    encode_value,
+    message_address,
+)
 from relay_client.errors import BadAddress, BadValue
 
 from relay.protocol.payloads import BYTES, MSGPACK, TEXT, encode_body
@@ -39,6 +45,18 @@ def test_anything_else_is_the_one_argument(content_type: str, body: bytes, value
 def test_what_cannot_be_read_is_a_bad_value(content_type: str, body: bytes) -> None:
     with pytest.raises(BadValue):
         decode_arguments(content_type, body)
+
+
+@pytest.mark.parametrize("value", [b"\x89PNG", "text"])
+def test_a_program_may_say_what_its_bytes_are(value: Any) -> None:
+    body = value if isinstance(value, bytes) else value.encode()
+    assert encode_value(value, "image/png") == ("image/png", body)
+
+
+@pytest.mark.parametrize(("value", "content_type"), [({"a": 1}, "image/png"), (5, ""), (b"", "x" * 129)])
+def test_a_content_type_goes_with_bytes_and_has_a_bound(value: Any, content_type: str) -> None:
+    with pytest.raises(BadValue, match="content type"):
+        encode_value(value, content_type)
 
 
 @pytest.mark.parametrize("method", ["", "x" * 65, "ä" * 33])
