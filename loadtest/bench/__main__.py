@@ -1,6 +1,7 @@
 """The command: `python -m loadtest.bench`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -195,4 +196,7 @@ def _list(cores: Sequence[int]) -> str:
 
 
 if __name__ == "__main__":
+    # A polite kill is a Ctrl-C, too; and Ctrl-C counts also where it was ignored, as for a script's background jobs.
+    for _number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(_number, signal.default_int_handler)
     sys.exit(main())

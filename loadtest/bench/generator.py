@@ -130,6 +130,7 @@ def _serve(
 ) -> None:
     """The life of one process: until the pipe to the parent ends. Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in others:
         other.close()
     if orders.cores:

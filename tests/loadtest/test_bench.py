@@ -102,7 +102,8 @@ def relays_of(parent: int) -> list[str]:
     return [line for line in found.stdout.splitlines() if "relay serve" in line]
 
 
-def test_ctrl_c_stops_the_servers_and_shows_what_there_is() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_the_servers_and_shows_what_there_is(number: signal.Signals) -> None:
     command = [sys.executable, "-u", "-m", "loadtest.bench", "idle-2", "pipe-1", "--rounds", "1", "--seconds", "600"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bench:
         os.set_blocking(bench.stderr.fileno(), False)
@@ -112,7 +113,7 @@ def test_ctrl_c_stops_the_servers_and_shows_what_there_is() -> None:
             ["ps", "-o", "pid", "--no-headers", "--ppid", str(bench.pid)], capture_output=True, text=True, check=True
         )
         children = [int(pid) for pid in relay.stdout.split()]
-        bench.send_signal(signal.SIGINT)
+        bench.send_signal(number)
         out, _ = bench.communicate(timeout=60)
     assert bench.returncode == 130
     assert "stopped" in out

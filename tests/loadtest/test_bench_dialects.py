@@ -9,7 +9,7 @@ from loadtest.bench.dialects.base import DialectError, Login, Seat
 from loadtest.bench.dialects.mqtt import MosquittoDialect
 from loadtest.bench.dialects.nats import NatsDialect
 from loadtest.bench.dialects.redis import RedisDialect
-from loadtest.bench.dialects.relay import METHOD, PASSWORD, RelayDialect
+from loadtest.bench.dialects.relay import FIRST_ID, METHOD, PASSWORD, RelayDialect
 from loadtest.bench.dialects.socketio import SocketioDialect, frame
 from loadtest.bench.works import Work, everybody
 from relay.protocol.connection import LoginRefusedError, ServerConnection
@@ -23,6 +23,7 @@ from relay.protocol.packets import (
     Result,
     Signal,
     Stored,
+    StoredRun,
     Welcome,
     decode,
     encode,
@@ -93,12 +94,16 @@ class TestRelay:
     def test_messages_are_numbered(self) -> None:
         message = RelayDialect().message(ALICE, BOB, b"x")
         for n in (1, 255, 70_000):
-            assert decode(message(n)[HEADER_BYTES:]) == Message("alice/phone", "bob", n, "", b"x")
+            assert decode(message(n)[HEADER_BYTES:]) == Message("alice/phone", "bob", FIRST_ID - 1 + n, "", b"x")
 
     @pytest.mark.parametrize("size", [1, 3, len(STORED), 1000])
     def test_acks_are_counted_however_they_arrive(self, size: int) -> None:
         count, stream = RelayDialect().acks(), STORED * 5
         assert sum(count(stream[at : at + size]) for at in range(0, len(stream), size)) == 5
+
+    def test_a_run_acknowledges_all_of_its_messages(self) -> None:
+        run = encode(StoredRun(8, "alice:bob", 4, 1_700_000_000_000, 20))
+        assert RelayDialect().acks()(STORED + run + STORED) == 22
 
     def test_a_refusal_is_no_ack(self) -> None:
         with pytest.raises(DialectError, match="no such user"):

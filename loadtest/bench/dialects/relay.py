@@ -17,7 +17,6 @@ from loadtest.bench.dialects.base import AckCounter, Dialect, DialectError, Exch
 from relay.protocol.frames import FrameReader
 from relay.protocol.limits import FRAME_MAX, HEADER_BYTES, VERSION_MAX, VERSION_MIN
 from relay.protocol.packets import (
-    NUMBERS,
     Call,
     Challenge,
     Hello,
@@ -27,6 +26,7 @@ from relay.protocol.packets import (
     Result,
     Signal,
     Stored,
+    StoredRun,
     Welcome,
     decode,
     encode,
@@ -37,6 +37,8 @@ from relay.store.sqlite import SqliteStore
 
 PASSWORD = "benchmark"  # noqa: S105 - of accounts in a temporary directory
 METHOD = "work"
+# From here on an id takes four bytes, so that all messages of a sender have one size.
+FIRST_ID = 1 << 17
 _TIMEOUT_MS = 60_000
 P = TypeVar("P", bound=Packet)
 _nonces = itertools.count()
@@ -88,16 +90,16 @@ class RelayDialect(Dialect):
 
     def message(self, sender: Seat, to: Seat, payload: bytes) -> Callable[[int], bytes]:
         # The id stands in the middle; the rest of the frame is made once.
-        first = encode(Message(_address(sender), _inbox(to), 2**31, "", payload))
-        head, tail = first.split(b"\xce\x80\x00\x00\x00", 1)
+        first = encode(Message(_address(sender), _inbox(to), FIRST_ID, "", payload))
+        marked = b"\xce" + FIRST_ID.to_bytes(4, "big")
+        head, tail = first.split(marked, 1)
 
         def numbered(n: int) -> bytes:
-            return head + b"\xce" + n.to_bytes(4, "big") + tail
+            return head + b"\xce" + (FIRST_ID - 1 + n).to_bytes(4, "big") + tail
 
         return numbered
 
     def acks(self) -> AckCounter:
-        stored = bytes((0x90 | 1 + len(Stored._fields), NUMBERS[Stored]))
         rest = b""
 
         def count(data: bytes) -> int:
@@ -108,9 +110,11 @@ class RelayDialect(Dialect):
                 stop = start + HEADER_BYTES + int.from_bytes(data[start : start + HEADER_BYTES], "big")
                 if stop > end:
                     break
-                if not data.startswith(stored, start + HEADER_BYTES):
-                    raise DialectError(f"instead of STORED came {decode(data[start + HEADER_BYTES : stop])!r}")
-                found += 1
+                packet = decode(data[start + HEADER_BYTES : stop])
+                if isinstance(packet, Stored | StoredRun):
+                    found += packet.total if isinstance(packet, StoredRun) else 1
+                else:
+                    raise DialectError(f"instead of STORED came {packet!r}")
                 start = stop
             rest = data[start:]
             return found
