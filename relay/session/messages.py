@@ -7,7 +7,7 @@ is well-formed, authorised and of the same size, so that only its id has to be r
 
 from typing import NamedTuple
 
-from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES, INTEGER_MAX, MESSAGE_MAX
+from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES, MESSAGE_MAX
 from relay.protocol.packets import NUMBERS, Message
 from relay.router.directory import address_bytes
 from relay.session.fields import body_start, string_bounds
@@ -61,15 +61,15 @@ def learn_shape(data: bytes, start: int, stop: int, prefix: bytes) -> Shape | No
 
 
 def read_run(data: bytes, start: int, end: int, shape: Shape) -> tuple[list[int], list[bytes]]:
-    """(ids, payloads) of the messages of this shape that stand one behind the other from `start` on. An id that no
-    message may have ends the run: the slow path says what is wrong with it.
+    """(ids, payloads) of the messages of this shape that stand one behind the other from `start` on. The id 0 ends
+    the run: the slow path says what is wrong with it.
     """
     head, id_at, tail_at, tail, size, _ = shape
     ids: list[int] = []
     payloads: list[bytes] = []
     while start + size <= end and data.startswith(head, start) and data.startswith(tail, start + tail_at):
         message_id = int.from_bytes(data[start + id_at : start + tail_at], "big")
-        if not 0 < message_id <= INTEGER_MAX:
+        if not message_id:
             break
         ids.append(message_id)
         payloads.append(data[start + HEADER_BYTES : start + size])

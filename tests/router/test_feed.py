@@ -211,6 +211,32 @@ def test_what_is_stored_while_the_backlog_is_looked_up_is_not_lost() -> None:
     assert device.cursors == {ALICE_BOB: 4, ALICE_CAROL: 1}
 
 
+def test_what_was_offered_before_the_start_is_read_even_if_the_backlog_does_not_know_it() -> None:
+    device = Device(10_000)
+    device.stored(ALICE_BOB, 5)
+    feed = device.feed = device.session.feed = Feed(device.session, device.log)
+    device.stored(ALICE_BOB, 2)
+    device.stored(ALICE_CAROL)
+    assert device.outlet.pushed == []
+    feed.start([])
+    device.log.run()
+    device.cursors[ALICE_BOB] = 5
+    assert device.take() == [(ALICE_BOB, 6), (ALICE_BOB, 7), (ALICE_CAROL, 1)]
+
+
+def test_one_page_is_read_at_a_time_however_many_conversations_are_behind() -> None:
+    device = Device(10_000)
+    device.stored(ALICE_BOB, 5)
+    device.stored(ALICE_CAROL, 5)
+    device.begin()
+    device.log.commit()
+    device.log.answer()
+    device.log.read_one()
+    assert not device.log.can["read_one"]
+    device.stored(ALICE_CAROL)
+    assert not device.log.can["read_one"]
+
+
 def test_what_the_backlog_counted_already_is_not_pushed_as_well() -> None:
     """The backlog's answer may overtake the news of a message that is in it."""
     device = receiving(limit=10_000)
