@@ -1,0 +1,45 @@
+"""relay room against a real relay process."""
+
+import json
+
+from tests.cli.conftest import Town
+
+
+def test_a_private_room_from_invitation_to_ban(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    made = town.run("room", "create", "plans", "--title", "Our plans", "--private", user=alice)
+    assert made.stdout == "#plans  private, 1 member, you are owner  Our plans\n"
+    outside = town.run("room", "join", "plans", user=bob)
+    nowhere = town.run("room", "join", "nowhere", user=bob)
+    assert outside.returncode == nowhere.returncode == 1
+    assert outside.stderr == nowhere.stderr.replace("nowhere", "plans")
+    assert town.run("room", "invite", "#plans", bob, user=alice).returncode == 0
+    assert (
+        town.run("room", "join", "plans", user=bob).stdout == "#plans  private, 2 members, you are member  Our plans\n"
+    )
+    assert town.run("send", "#plans", "hello", user=bob).stdout == "stored as #plans 1\n"
+    assert town.run("room", "remove", "plans", bob, "--ban", user=alice).returncode == 0
+    assert town.run("send", "#plans", "hello", user=bob).returncode == 1
+    assert town.run("room", "unban", "plans", bob, user=alice).returncode == 0
+
+
+def test_members_and_roles(town: Town) -> None:
+    alice, bob = sorted((town.user("alice"), town.user("bob")))
+    town.run("room", "create", "crew", user=alice)
+    town.run("room", "join", "crew", user=bob)
+    assert town.run("room", "leave", "crew", user=alice).returncode == 1
+    assert town.run("room", "role", "crew", bob, "owner", user=alice).returncode == 0
+    rows = [json.loads(line) for line in town.run("room", "members", "crew", "--json", user=bob).stdout.splitlines()]
+    assert rows == [{"user": alice, "role": "owner"}, {"user": bob, "role": "owner"}]
+    assert town.run("room", "leave", "crew", user=alice).returncode == 0
+    assert [line.split() for line in town.run("room", "members", "crew", user=bob).stdout.splitlines()] == [
+        [bob, "owner"]
+    ]
+
+
+def test_listing_shows_own_rooms_and_with_all_the_public_ones(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    town.run("room", "create", "open-house", user=alice)
+    assert town.run("room", "list", user=bob).stdout == ""
+    rooms = town.run("room", "list", "--all", "--json", user=bob).stdout.splitlines()
+    assert "#open-house" in [json.loads(line)["room"] for line in rooms]
