@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import resource
+import shlex
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 from loadtest.torture.findings import CLASSES
 from loadtest.torture.plan import RECEIVERS, ROOMS, SENDERS, make_plan
-from loadtest.torture.stage import Act, Goals, Stage
+from loadtest.torture.stage import Act, Goals, Setting, Stage
 from loadtest.torture.verdict import audit, settle
 
 _EXAMPLES = """
@@ -41,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = make_plan(options.seed, options.senders, options.receivers, options.rooms)
     directory = Path(tempfile.mkdtemp(prefix="relay-torture-", dir=options.directory))
     began_at = time.monotonic()
-    stage = Stage(plan, options.seed, Goals(options.kills, options.cuts, options.messages), directory, Watch().report)
+    goals = Goals(options.kills, options.cuts, options.messages)
+    setting = Setting(directory, tuple(shlex.split(options.relay)), options.patience)
+    stage = Stage(plan, options.seed, goals, setting, Watch().report)
     stage.play()
     in_log = audit(stage.books, stage.process.data)
     settle(stage.books, stage.devices)
@@ -122,6 +125,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--senders", type=_count, default=SENDERS, help="users who send (default: %(default)s)")
     parser.add_argument("--receivers", type=_count, default=RECEIVERS, help="users who listen (default: %(default)s)")
     parser.add_argument("--rooms", type=_count, default=ROOMS, help="rooms (default: %(default)s)")
+    parser.add_argument(
+        "--relay",
+        default=shlex.join((sys.executable, "-m", "relay")),
+        metavar="COMMAND",
+        help="what to torture; `serve` and its flags are put behind it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=45.0,
+        metavar="SECONDS",
+        help="give up after so long without any progress (default: %(default)s)",
+    )
     parser.add_argument("--directory", help="where to put the database; default: the system's temporary directory")
     parser.add_argument("--keep", action="store_true", help="keep the database and the relay's log")
     return parser

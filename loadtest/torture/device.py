@@ -37,9 +37,11 @@ from relay.protocol.packets import (
     Result,
     Signal,
     Stored,
+    StoredRun,
     Welcome,
     decode,
     encode,
+    unfold,
 )
 from relay.protocol.payloads import decode_body, encode_body
 from relay.protocol.scram import MECHANISM
@@ -137,6 +139,7 @@ class Device:
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Delivery: self._handle_delivery,
             Stored: self._handle_stored,
+            StoredRun: self._handle_stored_run,
             Error: self._handle_error,
             Result: self._handle_result,
             Fault: self._handle_fault,
@@ -258,7 +261,7 @@ class Device:
                 start = stop
                 handlers.get(type(packet), self._handle_strange)(packet)
         except (RemoteError, LoginError) as error:
-            self._complain("failed", f"the relay breaks the protocol: {error}")
+            self._complain("failed", f"{self.address}: the relay breaks the protocol: {error}")
             self.leave()
             self.come_soon(1.0)
             return
@@ -343,6 +346,10 @@ class Device:
             if self.member.habit.receives:
                 self.received.stored(kept.conversation, offset)
             self._send_more()
+
+    def _handle_stored_run(self, run: StoredRun) -> None:
+        for stored in unfold(run):
+            self._handle_stored(stored)
 
     def _handle_error(self, error: Error) -> None:
         number, message_id, code, sentence = error

@@ -185,11 +185,14 @@ class Link:
         if cut and not cut.sending:
             self._left -= len(data)
         self._on_data(data)
-        if cut and not cut.sending and not self._left and self._sock is not None:
+        if cut and not cut.sending and not self._left and self._sock is not None:  # on_data may have closed
             self._do_cut(cut)
 
     def _do_cut(self, cut: Cut) -> None:
-        self._cut = None
+        """Neither send nor read anything more; what becomes of the socket is up to the owner."""
+        assert self._sock is not None
+        self._loop.forget(self._sock.fileno())
+        self._out, self._unsent = [], 0
         self._on_cut(cut.ending)
 
     def _lose(self, reason: str) -> None:

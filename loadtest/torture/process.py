@@ -8,8 +8,7 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loadtest.torture.loop import READ, Loop
@@ -30,10 +29,16 @@ class RelayProcess:
     """`on_listening` is called each time it accepts connections, `on_ended(exit code)` each time it is gone."""
 
     def __init__(
-        self, loop: Loop, directory: Path, on_listening: Callable[[], None], on_ended: Callable[[int], None]
+        self,
+        loop: Loop,
+        command: Sequence[str],
+        directory: Path,
+        on_listening: Callable[[], None],
+        on_ended: Callable[[int], None],
     ) -> None:
+        """`command` is run with `serve` and its flags behind it."""
         self._loop = loop
-        self._directory = directory
+        self._command = tuple(command)
         self._on_listening = on_listening
         self._on_ended = on_ended
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,7 +58,7 @@ class RelayProcess:
         assert self._process is None
         self.starts += 1
         self._heard = b""
-        command = (sys.executable, "-m", "relay", "serve", "--listen", f"127.0.0.1:{self.port}")
+        command = (*self._command, "serve", "--listen", f"127.0.0.1:{self.port}")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 (*command, "--data", str(self.data), "--log-level", "warning", "--drain-spread-s", "0"),

@@ -22,6 +22,7 @@ USERS = (*WRITERS, *READERS)
 _IN_FLIGHT = 20
 _PAUSE_S = 0.002
 _TIMEOUT_S = 120.0
+_CLOSE_S = 5.0
 
 
 class Programs:
@@ -69,7 +70,7 @@ class Programs:
         """End the readers."""
         for reader in self._readers:
             try:
-                reader.close()
+                reader.close(_CLOSE_S)
             except RelayError as error:
                 self._problems.append(f"{reader.session}: {error!r}")
 

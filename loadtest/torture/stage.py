@@ -24,10 +24,10 @@ from loadtest.torture.process import RelayProcess
 _TICK_S = 0.1
 _SOURCE = "127.0.0.1"
 
-# With no progress for so long something hangs, and what is missing then is lost.
-_PATIENCE_S = 45.0
-
 _QUIET_S = 1.0
+
+# The end may take so many times the patience.
+_SETTLE_PATIENCES = 5
 
 # Kills come this long after the relay began to listen; now and then already while it starts.
 _KILL_AFTER_S = (0.1, 1.7)
@@ -47,6 +47,16 @@ class Goals(NamedTuple):
     messages: int
 
 
+class Setting(NamedTuple):
+    """Where it happens: the directory for database and log, and the command that runs the relay. With no progress for
+    `patience_s` something hangs, and what is missing then is lost.
+    """
+
+    directory: Path
+    command: tuple[str, ...]
+    patience_s: float
+
+
 class Act(Enum):
     """What goes on."""
 
@@ -60,7 +70,9 @@ class Act(Enum):
 class Stage:
     """One run. `play` returns when it is over; everything it found is in `books` then."""
 
-    def __init__(self, plan: Plan, seed: int, goals: Goals, directory: Path, report: Callable[["Stage"], None]) -> None:
+    def __init__(
+        self, plan: Plan, seed: int, goals: Goals, setting: Setting, report: Callable[["Stage"], None]
+    ) -> None:
         """`report` is called now and then, for whoever watches."""
         self.plan = plan
         self.goals = goals
@@ -68,7 +80,9 @@ class Stage:
         self.books = Books(plan.conversations(), [member.address for member in plan.members], self.findings)
         self.dice = random.Random(f"stage {seed}")
         self.loop = Loop()
-        self.process = RelayProcess(self.loop, directory, self._handle_listening, self._handle_ended)
+        self.process = RelayProcess(
+            self.loop, setting.command, setting.directory, self._handle_listening, self._handle_ended
+        )
         self.programs = sdk.Programs(self.process.port)
         self.act = Act.COMING
         self.kills = 0
@@ -77,6 +91,8 @@ class Stage:
         self.storm_s = 0.0
         self.up_s = 0.0
         self._report = report
+        self._patience_s = setting.patience_s
+        self._settle_until = 0.0
         self._listening_since = 0.0
         self._storm_since = 0.0
         self._progress: tuple[int, ...] = ()
@@ -189,7 +205,10 @@ class Stage:
         elif self.act is Act.SETTLING and self._is_settled():
             self._end()
         if self._hangs():
-            self.findings.add("failed", "", f"no progress for {_PATIENCE_S:.0f} s while {self.act.value}")
+            self.findings.add("failed", "", f"no progress for {self._patience_s:.0f} s while {self.act.value}")
+            self._end()
+        elif self.act is Act.SETTLING and time.monotonic() > self._settle_until:
+            self.findings.add("failed", "", "something comes again and again, and what is missing does not")
             self._end()
         self._report(self)
         self.loop.later(_TICK_S, self._tick)
@@ -230,6 +249,7 @@ class Stage:
     def _begin_settling(self) -> None:
         self.act = Act.SETTLING
         self.storm_s = time.monotonic() - self._storm_since
+        self._settle_until = time.monotonic() + _SETTLE_PATIENCES * self._patience_s
         self._note_down()
         self.programs.finish()
         for device in self.devices:
@@ -259,4 +279,4 @@ class Stage:
         )
         if progress != self._progress:
             self._progress, self._progress_at = progress, time.monotonic()
-        return time.monotonic() - self._progress_at > _PATIENCE_S
+        return time.monotonic() - self._progress_at > self._patience_s
