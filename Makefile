@@ -9,9 +9,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-inp
 
 USERS ?= 2000
 SECONDS ?= 60
+KILLS ?= 20
+SEED ?= 1
 ARGS ?=
 
-.PHONY: help run test check format load bench bench-peers clean
+.PHONY: help run test check format load torture bench bench-peers clean
 
 help:
 	@echo "make run                        start the relay on 127.0.0.1:7450, data in ./data"
@@ -19,6 +21,7 @@ help:
 	@echo "make check                      format, lint, types, structure (under half a minute)"
 	@echo "make format                     format the code"
 	@echo "make load USERS=2000 SECONDS=60 load test against a relay of its own; SCENARIO= another one"
+	@echo "make torture KILLS=20 SEED=1    kill the relay under load, and prove that nothing is lost"
 	@echo "make bench                      measure the relay; make bench-peers: beside NATS, Redis and Mosquitto"
 	@echo "make clean                      remove what make made; ./data stays"
 
@@ -42,6 +45,9 @@ format: $(VENV)/installed-dev
 
 load: $(VENV)/installed-dev
 	@$(BIN)/python loadtest/run.py --users $(USERS) --seconds $(SECONDS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+
+torture: $(VENV)/installed-dev
+	@$(BIN)/python -m loadtest.torture --kills $(KILLS) --seed $(SEED) $(ARGS)
 
 bench: $(VENV)/installed-dev
 	@$(BIN)/python -m loadtest.bench $(ARGS)
