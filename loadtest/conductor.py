@@ -112,12 +112,12 @@ class Conductor:
         return (
             self._sum("open_doings") == 0
             and self._sum("online") + self._sum("given_up") == self._plan["users"]
-            and self._sum("messages_received") >= self._sum("messages_stored")
-            and self._sum("signals_received") >= self._sum("signals_sent")
+            and self._sum("messages_received") >= self._sum("messages_expected")
+            and self._sum("signals_received") >= self._sum("signals_expected")
         )
 
     def _moving(self) -> tuple[int, ...]:
-        names = ("messages_stored", "messages_received", "signals_received", "open_doings", "online")
+        names = ("messages_expected", "messages_received", "signals_received", "open_doings", "online")
         return tuple(self._sum(name) for name in names)
 
     def _write_progress(self) -> None:

@@ -38,7 +38,6 @@ _LOCUST_NAMES = {
     "delivered": ("message", "delivered"),
     "signal": ("signal", "delivered"),
     "call": ("call", "answered"),
-    "error": ("packet", "refused"),
 }
 
 

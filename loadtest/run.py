@@ -16,16 +16,17 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from loadtest.accounts import add_accounts
+from loadtest.accounts import add_accounts, add_rooms
 from loadtest.books.histogram import Timeline
 from loadtest.books.settle import settle
 from loadtest.books.tally import FAULTS, WRONGS, Tally
-from loadtest.crowd.crowd import user_name
+from loadtest.crowd.crowd import room_members, room_name, user_name
 from loadtest.crowd.login import PASSWORD
 from loadtest.processes import Child, Meter, ProcessError, Relay, free_port
 from loadtest.report.page import make_page
@@ -132,13 +133,21 @@ class Run:
                 f"{self._users:,} users instead of {self._options.users:,}: as many for each of {self._workers} workers"
             )
         print(f"{self._scenario.name}: {self._scenario.summary}")
-        add_accounts(self._directory / "data", [user_name(index) for index in range(self._users)], PASSWORD)
+        data = self._directory / "data"
+        add_accounts(data, [user_name(index) for index in range(self._users)], PASSWORD)
+        if self._scenario.room_members:
+            add_rooms(data, self._rooms())
         self._relay = Relay(self._directory, self._scenario.relay_flags)
         print(f"relay: process {self._relay.child.pid} on 127.0.0.1:{self._relay.port}, {self._users:,} accounts")
         self._write_plan(self._relay.port)
         self._start_locust()
         pids = ", ".join(str(child.pid) for child in self._locusts)
         print(f"locust: one master and {self._workers} workers, processes {pids}", flush=True)
+
+    def _rooms(self) -> dict[str, list[str]]:
+        count = -(-self._users // self._scenario.room_members)
+        everybody = (room_members(room, self._scenario, self._users) for room in range(count))
+        return {room_name(room): [user_name(index) for index in inside] for room, inside in enumerate(everybody)}
 
     def _write_plan(self, port: int) -> None:
         plan = {
@@ -274,7 +283,8 @@ class Run:
             all_in_at = max(all_in_at, left["all_in_at"])
             self._notes += left["notes"]
             self._errors += [f"the load test has a bug: {crash}" for crash in left["crashes"]]
-        settlement = settle(books if len(books) == self._users else {})
+        members = partial(room_members, scenario=self._scenario, users=self._users)
+        settlement = settle(books if len(books) == self._users else {}, members)
         tally.update(settlement.tally)
         tally["signals_lost"] = max(0, tally["signals_lost"] - tally["signals_dropped"])
         failed = {name for name in FAULTS if name not in self._scenario.allowed} | set(WRONGS)

@@ -1,7 +1,10 @@
 """The books of one user: what she sent and was acknowledged, what she received, and whether that was in order.
 
 A stream is everything of one kind from one sender to one receiver; its numbers count from 1. A conversation is what
-the relay orders: both directions between two users, with contiguous offsets.
+the relay orders, with contiguous offsets: both directions between two users, or a room.
+
+A peer is who a stream goes to: the number of a user, or `room_peer` of a room. What arrives is kept by `stream_key`:
+its sender, and the room it came through if it did.
 """
 
 from collections.abc import Iterable
@@ -10,6 +13,24 @@ from typing import Any
 
 from loadtest.books.stamp import Stamp
 from loadtest.books.tally import Tally
+
+_ROOM_SHIFT = 32
+
+
+def room_peer(room: int) -> int:
+    """A room (0, 1, ...) as a peer; users are 0 and above, rooms below."""
+    return -1 - room
+
+
+def stream_key(sender: int, room: int | None) -> int:
+    """Whose stream something belongs to, as its receiver sees it."""
+    return sender if room is None else (room + 1) << _ROOM_SHIFT | sender
+
+
+def split_key(key: int, receiver: int) -> tuple[int, int]:
+    """(sender, peer) of a stream that `receiver` keeps under `key`."""
+    room = key >> _ROOM_SHIFT
+    return key & ((1 << _ROOM_SHIFT) - 1), -room if room else receiver
 
 
 class Numbers:
@@ -115,7 +136,7 @@ class Conversation:
 
 
 class Books:
-    """One user's ledger. Peers are numbers of users; `tally` is shared by everybody in the process."""
+    """One user's ledger. `tally` is shared by everybody in the process."""
 
     __slots__ = (
         "_tally",
@@ -149,28 +170,28 @@ class Books:
         number = self.messages_sent[peer] = self.messages_sent.get(peer, 0) + 1
         return number
 
-    def send_signal(self, peer: int) -> int:
-        """The number of a new signal."""
+    def send_signal(self, peer: int, receivers: int) -> int:
+        """The number of a new signal that so many users are to receive."""
         self._tally["signals_sent"] += 1
+        self._tally["signals_expected"] += receivers
         number = self.signals_sent[peer] = self.signals_sent.get(peer, 0) + 1
         return number
 
-    def message_stored(self, peer: int, number: int, conversation: str, offset: int) -> None:
-        """The relay has acknowledged a message."""
+    def message_stored(self, peer: int, number: int, receivers: int) -> None:
+        """The relay has acknowledged a message that so many users are to receive."""
         self._tally["messages_stored"] += 1
-        self.messages_acked.setdefault(peer, Numbers()).add(number)
-        self.conversation(conversation).stored(offset)
+        self._tally["messages_expected"] += receivers
+        _numbers(self.messages_acked, peer).add(number)
 
-    def message_arrived(self, conversation: str, offset: int, own: bool, stamp: Stamp | None) -> bool:
+    def message_arrived(self, place: Place, own: bool, stamp: Stamp | None, room: int | None = None) -> bool:
         """A DELIVERY came; `own` if it is this session's message. Whether it is somebody else's and new."""
-        place = self.conversation(conversation).arrive(offset, own)
         if place is Place.AHEAD:
             self._tally["messages_skipped"] += 1
         if stamp is None:
             self._tally["messages_corrupted"] += 1
         if own or stamp is None:
             return False
-        received = self.messages_in.setdefault(stamp.sender, Numbers())
+        received = _numbers(self.messages_in, stream_key(stamp.sender, room))
         known = stamp.number in received
         if place is Place.AGAIN:
             # What is offered again under an offset has to be what it was.
@@ -182,12 +203,12 @@ class Books:
             return True
         return False
 
-    def signal_arrived(self, stamp: Stamp | None) -> bool:
+    def signal_arrived(self, stamp: Stamp | None, room: int | None = None) -> bool:
         """A SIGNAL came. Whether it is as it should be."""
         if stamp is None:
             self._tally["signals_corrupted"] += 1
             return False
-        received = self.signals_in.setdefault(stamp.sender, Numbers())
+        received = _numbers(self.signals_in, stream_key(stamp.sender, room))
         if stamp.number in received:
             self._tally["signals_duplicated"] += 1
             return False
@@ -214,3 +235,10 @@ class Books:
             self._tally[f"{kind}_reordered"] += 1
         received.add(number)
         self._tally[f"{kind}_received"] += 1
+
+
+def _numbers(streams: dict[int, Numbers], key: int) -> Numbers:
+    numbers = streams.get(key)
+    if numbers is None:
+        numbers = streams[key] = Numbers()
+    return numbers

@@ -9,7 +9,7 @@ from loadtest.crowd.crowd import user_name
 from relay.protocol.addresses import RELAY
 from relay.protocol.codes import ErrorCode
 from relay.protocol.packets import Call, Fault, Result, encode
-from relay.protocol.payloads import MSGPACK, Value, encode_body
+from relay.protocol.payloads import Value, encode_body
 
 if TYPE_CHECKING:
     from loadtest.crowd.person import Person
@@ -23,7 +23,7 @@ class _Made(NamedTuple):
     due_at: float
     body: bytes
     # For a call to the relay itself: what to do with its answer.
-    then: Callable[[bool], None] | None = None
+    then: Callable[[Fault | None], None] | None = None
 
 
 class Calls:
@@ -50,8 +50,8 @@ class Calls:
         body = encode_stamp(Stamp(person.index, self._next_id, int(due_at * 1e6)), person.crowd.body_bytes(peer))
         self._send(user_name(peer), ECHO, (CONTENT_TYPE, body), _Made(due_at, body))
 
-    def ask_relay(self, method: str, arguments: Mapping[str, Value], then: Callable[[bool], None]) -> None:
-        """Call the relay itself; `then` gets whether it went well."""
+    def ask_relay(self, method: str, arguments: Mapping[str, Value], then: Callable[[Fault | None], None]) -> None:
+        """Call the relay itself; `then` gets the fault if it failed."""
         content_type, body = encode_body(dict(arguments))
         self._send(RELAY, method, (content_type, body), _Made(time.monotonic(), b"", then))
 
@@ -62,7 +62,7 @@ class Calls:
         if made is None:
             crowd.tally["calls_duplicated"] += 1
         elif made.then is not None:
-            made.then(result.content_type == MSGPACK)
+            made.then(None)
         elif result.body != made.body or result.content_type != CONTENT_TYPE:
             crowd.fail("call", "calls_corrupted", made.due_at, "the echo is not what was said")
         else:
@@ -76,7 +76,7 @@ class Calls:
         if made is None:
             crowd.tally["calls_duplicated"] += 1
         elif made.then is not None:
-            made.then(False)
+            made.then(fault)
         else:
             crowd.fail("call", "calls_failed", made.due_at, f"{fault.code}: {fault.sentence}")
 

@@ -46,6 +46,21 @@ def user_name(index: int) -> str:
     return f"load{index}"
 
 
+def room_name(room: int) -> str:
+    """The address of a room, and the name of its conversation."""
+    return f"#load{room}"
+
+
+def room_number(name: str) -> int | None:
+    """The room of that address or conversation; None for a user or a direct conversation."""
+    return int(name[5:]) if name.startswith("#") else None
+
+
+def room_members(room: int, scenario: Scenario, users: int) -> range:
+    """Who is in a room: users that follow each other, fewer in the last one."""
+    return range(room * scenario.room_members, min(users, (room + 1) * scenario.room_members))
+
+
 def source_address(index: int) -> str:
     """The loopback address a user comes from, spread over 127.0.0.0/8."""
     group = index // _USERS_PER_ADDRESS + 1
@@ -95,6 +110,16 @@ class Crowd:
         """How long bodies to that user are."""
         return self.scenario.slow_body_bytes if self.is_slow(receiver) else self.scenario.body_bytes
 
+    def address_of(self, peer: int) -> str:
+        """Where to send what is for a peer: a user or a room."""
+        return user_name(peer) if peer >= 0 else room_name(-1 - peer)
+
+    def receivers(self, sender: int, peer: int) -> int:
+        """How many others receive what `sender` sends there."""
+        if peer < 0:
+            return len(room_members(-1 - peer, self.scenario, self.plan.users)) - 1
+        return int(peer != sender)
+
     def next_index(self) -> int:
         """The number of this process's next user."""
         return self.plan.worker + len(self.people) * self.plan.workers
@@ -127,7 +152,7 @@ class Crowd:
 
     def standing(self) -> dict[str, int]:
         """Where the process stands, for the conductor."""
-        names = ("messages_stored", "messages_received", "signals_sent", "signals_received", "calls_made")
+        names = ("messages_expected", "messages_received", "signals_expected", "signals_received")
         open_doings = sum(person.open_doings() for person in self.people)
         standing = {name: self.tally[name] for name in names}
         return standing | {
@@ -153,6 +178,11 @@ class Crowd:
         """The load test itself has a bug: remember it, so that the run fails with it."""
         if len(self.crashes) < CRASHES_MAX:
             self.crashes.append(what)
+
+    def unexpected(self, address: str, packet: object) -> None:
+        """The relay sent a user what it had no reason to send."""
+        self.tally["packets_unexpected"] += 1
+        self.note(f"{address} got {packet!r}")
 
     def note(self, what: str) -> None:
         """Something is wrong with what arrived: keep what it was, of the first few."""

@@ -5,9 +5,9 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from loadtest.books.stamp import Stamp, decode_stamp, encode_stamp
-from loadtest.crowd.crowd import user_name
+from loadtest.crowd.crowd import room_number, user_name
 from relay.protocol.limits import MESSAGE_WINDOW
-from relay.protocol.packets import Ack, Delivery, Error, Message, Stored, decode, encode
+from relay.protocol.packets import Ack, Delivery, Error, Message, Packet, Stored, StoredRun, decode, encode
 
 if TYPE_CHECKING:
     from loadtest.crowd.person import Person
@@ -57,22 +57,32 @@ class Messages:
 
     def handle_stored(self, stored: Stored) -> None:
         """The relay has a message on its disk."""
-        sent = self._unanswered.pop(stored.id, None)
-        crowd = self._person.crowd
-        if sent is None:
-            crowd.tally["packets_unexpected"] += 1
-            return
-        self._person.books.message_stored(sent.peer, sent.number, stored.conversation, stored.offset)
-        if not self._person.slow and sent.due_at >= self.present_since:
-            crowd.record("stored", sent.due_at, time.monotonic())
+        self._stored(stored.id, stored.conversation, stored.offset, stored)
         self._send_waiting()
+
+    def handle_stored_run(self, run: StoredRun) -> None:
+        """The relay has several on its disk."""
+        for step in range(run.total):
+            self._stored(run.id + step, run.conversation, run.offset + step, run)
+        self._send_waiting()
+
+    def _stored(self, message_id: int, conversation: str, offset: int, packet: Packet) -> None:
+        person = self._person
+        sent = self._unanswered.pop(message_id, None)
+        if sent is None:
+            person.crowd.unexpected(person.address, packet)
+            return
+        person.books.message_stored(sent.peer, sent.number, person.crowd.receivers(person.index, sent.peer))
+        person.books.conversation(conversation).stored(offset)
+        if not person.slow and sent.due_at >= self.present_since:
+            person.crowd.record("stored", sent.due_at, time.monotonic())
 
     def handle_refused(self, error: Error) -> None:
         """The relay did not take a message."""
         sent = self._unanswered.pop(error.id or 0, None)
         crowd = self._person.crowd
         if sent is None:
-            crowd.tally["packets_unexpected"] += 1
+            crowd.unexpected(self._person.address, error)
         else:
             crowd.fail("stored", "messages_refused", sent.due_at, f"{error.code}: {error.sentence}")
             self._send_waiting()
@@ -87,7 +97,8 @@ class Messages:
                 f"{person.address}: {delivery.conversation} {delivery.offset} is {delivery.packet[:100]!r}"
             )
         own = isinstance(message, Message) and message.sender == person.address
-        new = person.books.message_arrived(delivery.conversation, delivery.offset, own, stamp)
+        place = person.books.conversation(delivery.conversation).arrive(delivery.offset, own)
+        new = person.books.message_arrived(place, own, stamp, room_number(delivery.conversation))
         self._to_acknowledge.add(delivery.conversation)
         person.crowd.to_acknowledge[person] = None
         if new and stamp is not None and not person.slow and stamp.intended_us / 1e6 >= self.present_since:
@@ -100,6 +111,16 @@ class Messages:
             for name in conversations:
                 self._person.send(encode(Ack(name, self._person.books.conversation(name).cursor, None)))
 
+    def finish(self) -> None:
+        """What has no answer now gets none any more."""
+        crowd = self._person.crowd
+        crowd.tally["messages_unanswered"] += len(self)
+        for message_id, sent in self._unanswered.items():
+            age_s = time.monotonic() - sent.due_at
+            crowd.note(
+                f"{self._person}: message {message_id} to user {sent.peer}, due {age_s:.1f} s ago, has no answer"
+            )
+
     def _send_waiting(self) -> None:
         while self._waiting and self._person.present and len(self._unanswered) < MESSAGE_WINDOW:
             self._send(*self._waiting.popleft())
@@ -108,7 +129,7 @@ class Messages:
         person = self._person
         number = person.books.send_message(peer)
         body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.body_bytes(peer))
-        frame = encode(Message(person.address, user_name(peer), self._next_id, CONTENT_TYPE, body))
+        frame = encode(Message(person.address, person.crowd.address_of(peer), self._next_id, CONTENT_TYPE, body))
         self._unanswered[self._next_id] = _Sent(peer, number, due_at, frame)
         self._next_id += 1
         person.send(frame)

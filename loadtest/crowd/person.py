@@ -8,7 +8,7 @@ from typing import Any
 import gevent
 from gevent.event import AsyncResult
 
-from loadtest.books.ledger import Books
+from loadtest.books.ledger import Books, room_peer
 from loadtest.crowd.calls import ECHO, Calls
 from loadtest.crowd.crowd import Crowd, every, is_among, user_name
 from loadtest.crowd.login import KnownPasswordLogin, LoginError
@@ -36,6 +36,7 @@ from relay.protocol.packets import (
     Result,
     Signal,
     Stored,
+    StoredRun,
     Unknown,
     Welcome,
     decode,
@@ -86,7 +87,12 @@ class Person:
         self.is_echo = self.index % every(scenario.echo_share) == 0
         self.slow = crowd.is_slow(self.index)
         self.churning = is_among(self.index + 1, scenario.churn_share)
-        self._contacts = contacts(self.index, users, scenario.contacts)
+        self._peers = contacts(self.index, users, scenario.contacts)
+        self._speaks = True
+        if scenario.room_members:
+            room, place = divmod(self.index, scenario.room_members)
+            self._peers = [room_peer(room)]
+            self._speaks = place < scenario.room_speakers
         self._wire: Wire | None = None
         self._stepped_out = False
         # The result is why the connection ended: a sentence, a CLOSE, or None if it was our own choice.
@@ -94,6 +100,7 @@ class Person:
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Delivery: self.messages.handle_delivery,
             Stored: self.messages.handle_stored,
+            StoredRun: self.messages.handle_stored_run,
             Signal: self.signals.handle_signal,
             Call: self.calls.handle_call,
             Result: self.calls.handle_result,
@@ -195,9 +202,9 @@ class Person:
     def _set_up(self, welcome: Welcome) -> None:
         """Ask for messages, say what we serve, and send what is still to be sent."""
 
-        def listening(well: bool) -> None:
-            if not well:
-                self.crowd.tally["packets_unexpected"] += 1
+        def listening(fault: Fault | None) -> None:
+            if fault is not None:
+                self.crowd.unexpected(self.address, fault)
 
         self.crowd.online += 1
         self.calls.ask_relay("messages.receive", {"start": None}, listening)
@@ -226,7 +233,7 @@ class Person:
     def start_doing(self, from_at: float) -> None:
         """Do things from then on, at the scenario's pace; everybody begins at another moment of the first interval."""
         crowd, scenario = self.crowd, self.crowd.scenario
-        if scenario.pace_hz > 0:
+        if scenario.pace_hz > 0 and self._speaks:
             crowd.schedule.add(from_at + crowd.random.random() / scenario.pace_hz, self._do)
         if self.slow:
             crowd.schedule.add(from_at, self._sip)
@@ -241,7 +248,7 @@ class Person:
     def finish(self) -> None:
         """Leave for good."""
         tally = self.crowd.tally
-        tally["messages_unanswered"] += len(self.messages)
+        self.messages.finish()
         tally["calls_unanswered"] += len(self.calls)
         tally["users_missing"] += not self.present
         if self._wire is not None:
@@ -260,9 +267,9 @@ class Person:
         mix = crowd.scenario.mix
         choice = crowd.random.random() * (mix.message + mix.signal + mix.call)
         if choice < mix.message:
-            self.messages.send(crowd.random.choice(self._contacts), due_at)
+            self.messages.send(crowd.random.choice(self._peers), due_at)
         elif choice < mix.message + mix.signal:
-            self.signals.send(crowd.random.choice(self._contacts), due_at)
+            self.signals.send(crowd.random.choice(self._peers), due_at)
         else:
             step = every(crowd.scenario.echo_share)
             self.calls.make(crowd.random.randrange(0, crowd.plan.users, step), due_at)
@@ -298,7 +305,7 @@ class Person:
     def _handle_packet(self, packet: Packet | Unknown) -> None:
         handler = self._handlers.get(type(packet))
         if handler is None:
-            self.crowd.tally["packets_unexpected"] += 1
+            self.crowd.unexpected(self.address, packet)
             return
         try:
             handler(packet)
@@ -311,7 +318,7 @@ class Person:
         if error.refused == NUMBERS[Message]:
             self.messages.handle_refused(error)
         else:
-            self.crowd.fail("error", "packets_unexpected", time.monotonic(), f"{error.code}: {error.sentence}")
+            self.crowd.unexpected(self.address, error)
 
     def _handle_ping(self, ping: Ping) -> None:
         self.send(encode(Pong(ping.token)))

@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from loadtest.books.stamp import BODY_MIN_BYTES, Stamp, decode_stamp, encode_stamp
-from loadtest.crowd.crowd import user_name
+from loadtest.crowd.crowd import room_number, user_name
 from relay.protocol.addresses import RELAY
 from relay.protocol.packets import Signal, encode
 from relay.protocol.payloads import decode_body
@@ -29,9 +29,9 @@ class Signals:
         if not person.present:
             person.crowd.tally["doings_skipped"] += 1
             return
-        number = person.books.send_signal(peer)
+        number = person.books.send_signal(peer, person.crowd.receivers(person.index, peer))
         body = encode_stamp(Stamp(person.index, number, int(due_at * 1e6)), person.crowd.body_bytes(peer))
-        person.send(encode(Signal(person.address, user_name(peer), None, CONTENT_TYPE, body)))
+        person.send(encode(Signal(person.address, person.crowd.address_of(peer), None, CONTENT_TYPE, body)))
 
     def handle_signal(self, signal: Signal) -> None:
         """A signal arrives; one of the relay's own says how many we missed."""
@@ -45,7 +45,7 @@ class Signals:
         if stamp is None:
             size, head = len(signal.body), signal.body[:BODY_MIN_BYTES].hex()
             person.crowd.note(f"{person.address}: signal of {signal.sender}, {size} bytes, which begin with {head}")
-        if person.books.signal_arrived(stamp) and stamp is not None and not person.slow:
+        if person.books.signal_arrived(stamp, room_number(signal.to)) and stamp is not None and not person.slow:
             person.crowd.record("signal", stamp.intended_us / 1e6, time.monotonic())
 
     def _handle_notice(self, signal: Signal) -> None:

@@ -66,9 +66,10 @@ def _times(summary: Mapping[str, Any]) -> list[str]:
 def _counts(summary: Mapping[str, Any]) -> list[str]:
     counts = summary["counts"]
     lines = [
-        "messages: {messages_sent:,} sent, {messages_stored:,} acknowledged, {messages_received:,} received; "
+        "messages: {messages_sent:,} sent, {messages_stored:,} acknowledged, "
+        "{messages_received:,} of {messages_expected:,} received; "
         "{messages_lost:,} lost, {messages_duplicated:,} duplicated, {messages_reordered:,} reordered",
-        "signals:  {signals_sent:,} sent, {signals_received:,} received; "
+        "signals:  {signals_sent:,} sent, {signals_received:,} of {signals_expected:,} received; "
         "{signals_lost:,} lost, {signals_duplicated:,} duplicated, {signals_reordered:,} reordered",
         "calls:    {calls_made:,} made, {calls_answered:,} answered; "
         "{calls_failed:,} failed, {calls_cut:,} cut off, {calls_unanswered:,} unanswered",

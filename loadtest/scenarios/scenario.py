@@ -53,6 +53,9 @@ class Scenario:
     churn_share: float = 0.0
     churn_online_s: float = 8.0
     churn_away_s: float = 2.0
+    # Everybody is in one room with so many members, of whom so many speak, to the room only. 0: no rooms.
+    room_members: int = 0
+    room_speakers: int = 10
     relay_flags: tuple[str, ...] = ()
     disturbances: tuple[Disturbance, ...] = ()
     limits_ms: dict[str, float] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from loadtest.accounts import add_accounts
+from loadtest.accounts import add_accounts, add_rooms
 from loadtest.crowd.login import KnownPasswordLogin
 from relay.protocol.scram import ServerLogin
 from relay.store.sqlite import SqliteStore
@@ -24,4 +24,13 @@ def test_all_share_one_key_derivation(tmp_path: Path) -> None:
     add_accounts(tmp_path, ["load0", "load1"], "load test")
     store = SqliteStore(tmp_path)
     assert len({account.credentials for account in store.accounts()}) == 1
+    store.close()
+
+
+def test_rooms_have_their_members(tmp_path: Path) -> None:
+    add_accounts(tmp_path, ["load0", "load1", "load2"], "load test")
+    add_rooms(tmp_path, {"#load0": ["load0", "load1"], "#load1": ["load2"]})
+    store = SqliteStore(tmp_path)
+    assert {member.user for member in store.members("#load0", "", 10)} == {"load0", "load1"}
+    assert store.owners("#load1") == ["load2"]
     store.close()

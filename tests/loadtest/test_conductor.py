@@ -14,9 +14,9 @@ NOTHING = dict.fromkeys(
         "online",
         "given_up",
         "open_doings",
-        "messages_stored",
+        "messages_expected",
         "messages_received",
-        "signals_sent",
+        "signals_expected",
         "signals_received",
     ),
     0,
@@ -54,7 +54,7 @@ class Hall:
 
 
 def everybody(hall: Hall) -> None:
-    hall.stand(people=5, online=5, messages_stored=7, messages_received=7)
+    hall.stand(people=5, online=5, messages_expected=7, messages_received=7)
 
 
 def test_a_run_has_its_phases_in_order(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_traffic_waits_not_for_those_who_gave_up_nor_for_ever(tmp_path: Path) ->
 def test_the_end_waits_for_what_is_under_way(tmp_path: Path) -> None:
     def arrive(hall: Hall) -> None:
         received = min(100, int(hall.now) - 100)
-        hall.stand(people=5, online=5, messages_stored=45, messages_received=received)
+        hall.stand(people=5, online=5, messages_expected=45, messages_received=received)
 
     hall = Hall(tmp_path, arrive)
     hall.conductor.conduct()
@@ -97,7 +97,7 @@ def test_the_end_waits_for_what_is_under_way(tmp_path: Path) -> None:
 
 
 def test_the_end_does_not_wait_when_nothing_moves_any_more(tmp_path: Path) -> None:
-    hall = Hall(tmp_path, lambda hall: hall.stand(people=5, online=5, messages_stored=9, messages_received=8))
+    hall = Hall(tmp_path, lambda hall: hall.stand(people=5, online=5, messages_expected=9, messages_received=8))
     hall.conductor.conduct()
     assert 5 <= hall.phases()[FINISH] - hall.phases()[DRAIN] < 6
 

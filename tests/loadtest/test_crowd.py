@@ -15,7 +15,17 @@ import pytest
 from loadtest.accounts import add_accounts
 from loadtest.books.settle import settle
 from loadtest.books.tally import Tally, failures
-from loadtest.crowd.crowd import Crowd, Plan, every, is_among, source_address, user_name
+from loadtest.crowd.crowd import (
+    Crowd,
+    Plan,
+    every,
+    is_among,
+    room_members,
+    room_name,
+    room_number,
+    source_address,
+    user_name,
+)
 from loadtest.crowd.login import PASSWORD, KnownPasswordLogin, LoginError
 from loadtest.crowd.person import Person, contacts
 from loadtest.crowd.schedule import BATCH_MAX, Schedule
@@ -222,6 +232,15 @@ def test_contacts_are_mutual(users: int) -> None:
         assert 1 <= len(peers) <= 4
         assert all(index in everybody[peer] for peer in peers)
         assert users == 1 or index not in peers
+
+
+def test_everybody_is_in_one_room() -> None:
+    scenario = Scenario("rooms", "", room_members=500)
+    rooms = [room_members(room, scenario, 1200) for room in range(3)]
+    assert [len(inside) for inside in rooms] == [500, 500, 200]
+    assert [index for inside in rooms for index in inside] == list(range(1200))
+    assert room_number(room_name(12)) == 12
+    assert room_number("load1@load2") is None
 
 
 def test_a_share_of_the_users_is_spread_evenly() -> None:

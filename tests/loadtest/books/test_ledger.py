@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.books.ledger import Books, Conversation, Numbers, Place
+from loadtest.books.ledger import Books, Conversation, Numbers, Place, room_peer, split_key, stream_key
 from loadtest.books.stamp import Stamp
 from loadtest.books.tally import Tally, failures
 
 ALICE = 1
-ROOM = "a@b"
+PAIR = "a@b"
 
 
 def books() -> tuple[Books, Tally]:
@@ -19,10 +19,20 @@ def books() -> tuple[Books, Tally]:
     return Books(tally), tally
 
 
+def arrive(book: Books, offset: int, own: bool, stamp: Stamp | None) -> None:
+    book.message_arrived(book.conversation(PAIR).arrive(offset, own), own, stamp)
+
+
+def store(book: Books, number: int, offset: int) -> None:
+    """An own message was acknowledged."""
+    book.message_stored(ALICE, number, 1)
+    book.conversation(PAIR).stored(offset)
+
+
 def deliver(book: Books, arrivals: Iterable[tuple[int, int]]) -> None:
     """Messages of ALICE, as (offset, number)."""
     for offset, number in arrivals:
-        book.message_arrived(ROOM, offset, False, Stamp(ALICE, number, 0))
+        arrive(book, offset, False, Stamp(ALICE, number, 0))
 
 
 @given(st.sets(st.integers(1, 60)).map(list).flatmap(st.permutations))
@@ -46,7 +56,7 @@ def test_messages_in_order_are_only_counted() -> None:
     book, tally = books()
     deliver(book, [(1, 1), (2, 2), (3, 3)])
     assert tally == Tally(messages_received=3)
-    assert book.conversation(ROOM).cursor == 3
+    assert book.conversation(PAIR).cursor == 3
 
 
 @pytest.mark.parametrize(
@@ -69,7 +79,7 @@ def test_what_the_relay_must_not_do_is_a_failure(arrivals: list[tuple[int, int]]
 
 def test_a_changed_message_is_a_failure() -> None:
     book, tally = books()
-    book.message_arrived(ROOM, 1, False, None)
+    arrive(book, 1, False, None)
     assert tally["messages_corrupted"] == 1
 
 
@@ -100,16 +110,16 @@ def test_another_message_under_an_old_offset_is_a_failure() -> None:
 def test_own_messages_fill_their_offsets() -> None:
     book, tally = books()
     deliver(book, [(1, 1)])
-    book.message_stored(ALICE, 1, ROOM, 2)
+    store(book, 1, 2)
     deliver(book, [(3, 2)])
-    assert tally == Tally(messages_received=2, messages_stored=1)
+    assert tally == Tally(messages_received=2, messages_stored=1, messages_expected=1)
 
 
 def test_an_acknowledgement_may_come_before_what_is_read_from_the_log() -> None:
     book, tally = books()
-    book.message_stored(ALICE, 1, ROOM, 3)
+    store(book, 1, 3)
     deliver(book, [(1, 1), (2, 2)])
-    book.message_arrived(ROOM, 3, True, Stamp(ALICE, 1, 0))
+    arrive(book, 3, True, Stamp(ALICE, 1, 0))
     deliver(book, [(4, 3)])
     assert failures(tally, frozenset()) == []
     assert tally["messages_received"] == 3
@@ -130,6 +140,20 @@ def test_signals_have_a_ledger_of_their_own() -> None:
     assert tally == expected
 
 
+def test_streams_through_rooms_are_apart() -> None:
+    book, tally = books()
+    for room in (None, 0, 1):
+        assert book.message_arrived(Place.NEXT, False, Stamp(ALICE, 1, 0), room)
+        assert book.signal_arrived(Stamp(ALICE, 1, 0), room)
+    assert tally == Tally(messages_received=3, signals_received=3)
+
+
+@given(st.integers(0, 2**31), st.none() | st.integers(0, 10_000))
+def test_a_key_tells_the_sender_and_the_peer(sender: int, room: int | None) -> None:
+    peer = 7 if room is None else room_peer(room)
+    assert split_key(stream_key(sender, room), receiver=7) == (sender, peer)
+
+
 def test_streams_count_from_one_for_each_peer() -> None:
     book, _ = books()
-    assert [book.send_message(7), book.send_message(7), book.send_message(8), book.send_signal(7)] == [1, 2, 1, 1]
+    assert [book.send_message(7), book.send_message(7), book.send_message(8), book.send_signal(7, 1)] == [1, 2, 1, 1]
