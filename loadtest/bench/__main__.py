@@ -8,7 +8,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from loadtest.bench import report
+from loadtest.bench import plots, report
 from loadtest.bench.dialects import DIALECTS
 from loadtest.bench.dialects.base import Dialect
 from loadtest.bench.generator import GeneratorError
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench.clear()
         print("stopped; the servers are gone. What was measured so far:")
         code = 130
-    return max(code, bench.finish(options.json, options.plot))
+    return max(code, bench.finish(options))
 
 
 class Bench:
@@ -95,20 +95,18 @@ class Bench:
                 self.clear()
                 print(f"{where}: failed: {error}", file=sys.stderr)
 
-    def finish(self, json_file: Path | None, plot_file: Path | None) -> int:
+    def finish(self, options: argparse.Namespace) -> int:
         """Show everything; returns the exit code."""
         self.clear()
         summaries = report.summarise(self._figures)
         if summaries:
-            print(report.table(summaries))
+            print(report.table(summaries, options.markdown))
         for line in report.warnings(summaries, max(1, len(self._conditions.generator_cores))):
             print(line)
-        if json_file is not None:
-            json_file.write_text(report.json_lines(summaries))
-        if plot_file is not None:
-            from loadtest.bench import plots  # noqa: PLC0415
-
-            plot_file.write_text(plots.plot(summaries))
+        if options.json is not None:
+            options.json.write_text(report.json_lines(summaries))
+        if options.plot is not None:
+            options.plot.write_text(plots.plot(summaries))
         return int(self._failed or any(summary["lost"] for summary in summaries))
 
     def clear(self) -> None:
@@ -142,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--server-cores", type=int, metavar="N", help="cores a server may use (default: all others)")
     parser.add_argument("--generators", type=int, default=1, metavar="N", help="generator processes, a core each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object a line")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw an SVG of cost against what was varied")
     parser.add_argument("--quick", action="store_true", help="smaller, shorter, one round")
     return parser
@@ -165,7 +164,19 @@ def _works(options: argparse.Namespace) -> list[Work]:
         for name in names
         for number in (numbers if numbers and "-" not in name else [0])
     ]
-    return [parse_work(name, size, options.burst) for name, size in product(full, payloads)]
+    works = [parse_work(name, size, options.burst) for name, size in product(full, payloads)]
+    if options.plot is not None:
+        _check_plot(works)
+    return works
+
+
+def _check_plot(works: Sequence[Work]) -> None:
+    sizes, numbers = {work.payload_bytes for work in works}, {work.number for work in works}
+    if len({work.kind for work in works}) != 1 or (len(sizes) > 1) == (len(numbers) > 1):
+        raise WorkError(
+            "a plot shows one kind of work at several payload sizes or at several numbers of connections, such as "
+            "`pipe-1 --payload 16,128,1024` or `pingpong --connections 10,100,1000`"
+        )
 
 
 def _dialects(options: argparse.Namespace) -> list[Dialect]:

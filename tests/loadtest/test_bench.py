@@ -79,6 +79,8 @@ def test_a_sweep_draws_a_plot(tmp_path: Path) -> None:
         (["--servers", "relay,kafka"], "there is no server 'kafka'; there are relay"),
         (["--payload", "many"], "'many' is not a list of whole numbers"),
         (["--payload", "0"], "numbers start at 1"),
+        (["pipe-1", "--plot", "x.svg"], "a plot shows one kind of work"),
+        (["pipe-1", "fan-1", "--payload", "1,2", "--plot", "x.svg"], "a plot shows one kind of work"),
     ],
 )
 def test_wrong_arguments_are_explained(
