@@ -261,15 +261,15 @@ class Relay:
 
     def _housekeep(self) -> None:
         self.router.conversations.save_cursors(self._saving.note)
-        self._worker.write(lambda store: store.account_changes(), self._handle_account_changes)
+        self._worker.write(_account_changes, self._handle_account_changes)
 
-    def _handle_account_changes(self, names: list[str] | StoreError) -> None:
-        if isinstance(names, StoreError):
-            self._looking.note(names)
+    def _handle_account_changes(self, changes: list[tuple[str, Account | None]] | StoreError) -> None:
+        if isinstance(changes, StoreError):
+            _complain(changes)
             return
-        self._looking.note(None)
-        for name in names:
-            self.router.end_user(name, "your account was disabled, removed or got a new password")
+        for name, account in changes:
+            valid = account is not None and not account.disabled
+            self.router.end_outdated(name, account.credentials.stored_key if account and valid else None)
 
     def _forget_devices(self) -> None:
         live = [(session.user, session.device) for session in self.router.directory.everybody()]
@@ -327,6 +327,11 @@ def _every(seconds: float, chore: Callable[[], None]) -> None:
 def _complain(result: object) -> None:
     if isinstance(result, StoreError):
         log.error("%s", result)
+
+
+def _account_changes(store: Store) -> list[tuple[str, Account | None]]:
+    """The accounts that changed, each as it is now; None for one that was removed."""
+    return [(name, store.account(name)) for name in store.account_changes()]
 
 
 def _clock_ms() -> int:

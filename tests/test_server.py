@@ -379,6 +379,23 @@ def test_a_changed_account_ends_its_sessions_and_no_others(house: House, change:
     assert bob.receive() == Pong(1)
 
 
+def test_a_login_with_the_new_password_stays_when_the_old_sessions_end(house: House) -> None:
+    relay = house.start()
+    old = house.person(relay, "alice", "old")
+
+    def act() -> None:
+        store = SqliteStore(house.root / "data")
+        store.set_credentials("alice", make_credentials("looking glass", ITERATIONS_MIN))
+        store.close()
+
+    gevent.get_hub().threadpool.apply(act)
+    new = Person(relay.addresses[0], "alice", "new", "looking glass")
+    house.people.append(new)
+    assert old.client.closing().code == CloseCode.ACCOUNT_ENDED
+    new.send(Ping(1))
+    assert new.receive() == Pong(1)
+
+
 def test_a_broken_disk_ends_the_relay_and_acknowledges_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

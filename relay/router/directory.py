@@ -41,7 +41,7 @@ class Directory:
         self._sessions: dict[str, Subscriber] = {}
         self._routes: dict[bytes, Route] = {}
         self._expected: Counter[str] = Counter()
-        self._barred: set[str] = set()
+        self._barred: dict[str, bytes | None] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -102,16 +102,16 @@ class Directory:
         self._expected[user] -= 1
         if not self._expected[user]:
             del self._expected[user]
-            self._barred.discard(user)
+            self._barred.pop(user, None)
 
-    def bar(self, user: str) -> None:
-        """The user's account has changed: the logins under way began with what is not true any more."""
+    def bar(self, user: str, login_key: bytes | None) -> None:
+        """The user's account has changed: of the logins under way only those with this key may succeed, if any."""
         if user in self._expected:
-            self._barred.add(user)
+            self._barred[user] = login_key
 
-    def is_barred(self, user: str) -> bool:
-        """Whether the logins of the user that are under way must not succeed."""
-        return user in self._barred
+    def is_barred(self, user: str, login_key: bytes) -> bool:
+        """Whether a login of the user that is under way must not succeed."""
+        return self._barred.get(user, login_key) != login_key
 
     def concerns(self, user: str) -> bool:
         """Whether the user has a live session, or a login under way: what is known of her has to be kept in step."""

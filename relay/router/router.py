@@ -79,11 +79,15 @@ class Router:
         self.rooms.attach(session)
         self.presence.change(session.user)
 
-    def end_user(self, user: str, sentence: str) -> None:
-        """The user's account has changed: end her sessions, and see that no login under way becomes one."""
-        self.directory.bar(user)
+    def end_outdated(self, user: str, login_key: bytes | None) -> None:
+        """The user's account has changed. End the sessions that were opened with another key than is right now (None:
+        none is), and see that no login under way becomes one.
+        """
+        self.directory.bar(user, login_key)
         for session in list(self.directory.sessions_of(user)):
-            session.end(CloseCode.ACCOUNT_ENDED, sentence)
+            if session.login_key != login_key:
+                sentence = "your account was disabled, removed or got a new password"
+                session.end(CloseCode.ACCOUNT_ENDED, sentence)
 
     def leave(self, session: Subscriber) -> None:
         """A session ended: nobody reaches it any more, and who waits for it is told."""

@@ -31,6 +31,8 @@ class Subscriber(Protocol):
     device: str
     address: str
     bot: bool
+    # What tells whether the account is still the one that was logged in to.
+    login_key: bytes
     # Whether the person says that she is not looking.
     away: bool
     methods: frozenset[str]

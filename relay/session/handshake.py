@@ -156,10 +156,11 @@ class Handshake:
             if not isinstance(proof, Proof):
                 log.info("%s left during login", peer)
                 return False
+            self._wait_for_turn(peer_host(peer))
             data = self._authenticator.prove(connection, account, proof)
             assert account is not None
             last_message_id = self._prepare(account.name, hello.device)
-            if self._surroundings.router.directory.is_barred(account.name):
+            if self._surroundings.router.directory.is_barred(account.name, account.credentials.stored_key):
                 raise LoginRefusedError("the account was changed meanwhile")
         except LoginRefusedError as error:
             raise _RefusedError(
@@ -169,7 +170,7 @@ class Handshake:
                 delay_s=self._throttle.fail(peer_host(peer), hello.user, time.monotonic()),
             ) from None
         session = Session(
-            Identity(account.name, hello.device, account.bot),
+            Identity(account.name, hello.device, account.bot, account.credentials.stored_key),
             Connection(sock, peer, gevent.get_hub().loop),
             self._surroundings,
         )
@@ -177,12 +178,13 @@ class Handshake:
         return True
 
     def _wait_for_turn(self, host: str) -> None:
-        """While the answer to a failed attempt is held back, further attempts from that address wait as long."""
-        wait_s = self._throttle.wait_s(host, time.monotonic())
-        if wait_s > self._terms.handshake_timeout_s / 2:
-            sentence = "too many failed logins from your address; wait before the next attempt"
-            raise _RefusedError(CloseCode.TOO_MANY_ATTEMPTS, sentence, retry_s=wait_s)
-        if wait_s:
+        """While the answer to a failed attempt is held back, further attempts from that address wait as long: those
+        that were made at the same time, too, and one after the other.
+        """
+        while wait_s := self._throttle.wait_s(host, time.monotonic()):
+            if wait_s > self._terms.handshake_timeout_s / 2:
+                sentence = "too many failed logins from your address; wait before the next attempt"
+                raise _RefusedError(CloseCode.TOO_MANY_ATTEMPTS, sentence, retry_s=wait_s)
             gevent.sleep(wait_s)
 
     def _begin(self, session: Session, connection: ServerConnection, data: bytes, last_message_id: int) -> None:

@@ -44,11 +44,12 @@ class Phase(Enum):
 
 
 class Identity(NamedTuple):
-    """Who is at the other end."""
+    """Who is at the other end. `login_key` is the stored key of the credentials that opened the login."""
 
     user: str
     device: str
     bot: bool
+    login_key: bytes = b""
 
 
 class Surroundings(NamedTuple):
@@ -79,6 +80,7 @@ class Session:
         "closing_s",
         "device",
         "feed",
+        "login_key",
         "methods",
         "outlet",
         "phase",
@@ -100,6 +102,7 @@ class Session:
         self.user = identity.user
         self.device = identity.device
         self.bot = identity.bot
+        self.login_key = identity.login_key
         self.address = f"{identity.user}/{identity.device}"
         self.router = surroundings.router
         self.outlet = Outbox(

@@ -100,6 +100,7 @@ class RecordingSubscriber:
         self.address = f"{user}/{device}"
         self.bot = bot
         self.away = False
+        self.login_key = b"key"
         self.routes_forgotten = 0
         self.methods: frozenset[str] = frozenset()
         self.serving = 0

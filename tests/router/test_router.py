@@ -91,20 +91,31 @@ def test_a_login_that_comes_to_nothing_leaves_nothing_behind() -> None:
     assert not town.router.directory.concerns("alice")
 
 
-def test_ending_a_user_ends_her_sessions_and_bars_her_logins_under_way_but_not_later_ones() -> None:
+def test_a_changed_account_ends_sessions_and_bars_logins_that_began_before() -> None:
     town = Town("alice", "bob")
     phone, laptop, bob = town.join("alice"), town.join("alice", "laptop"), town.join("bob")
+    laptop.login_key = b"new"
     with town.router.expecting("alice"), town.router.expecting("bob"):
-        town.router.end_user("alice", "your account was disabled")
-        assert town.router.directory.is_barred("alice")
-        assert not town.router.directory.is_barred("bob")
-    assert not town.router.directory.is_barred("alice")
-    for session in (phone, laptop):
-        assert session.ended == [(CloseCode.ACCOUNT_ENDED, "your account was disabled", None)]
+        town.router.end_outdated("alice", b"new")
+        assert town.router.directory.is_barred("alice", b"key")
+        assert not town.router.directory.is_barred("alice", b"new")
+        assert not town.router.directory.is_barred("bob", b"key")
+    assert not town.router.directory.is_barred("alice", b"key")
+    assert [code for code, *_ in phone.ended] == [CloseCode.ACCOUNT_ENDED]
+    assert not laptop.ended
     assert not bob.ended
-    town.router.end_user("carol", "removed")
+
+
+def test_an_account_that_is_no_more_ends_all_and_bars_all() -> None:
+    town = Town("alice")
+    phone = town.join("alice")
+    with town.router.expecting("alice"):
+        town.router.end_outdated("alice", None)
+        assert town.router.directory.is_barred("alice", b"key")
+    assert phone.ended
+    town.router.end_outdated("carol", None)
     with town.router.expecting("carol"):
-        assert not town.router.directory.is_barred("carol")
+        assert not town.router.directory.is_barred("carol", b"key")
 
 
 def test_two_logins_of_one_user_at_once() -> None:

@@ -4,7 +4,7 @@ import logging
 import socket as plain_socket
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, pairwise
 
 import gevent
 import msgpack
@@ -316,10 +316,11 @@ def test_a_store_that_cannot_be_read_is_not_the_clients_fault(gate: Gate, caplog
     assert "the disk is gone" in caplog.text
 
 
+@pytest.mark.parametrize("key", [None, b"another"])
 @pytest.mark.parametrize("moment", ["before the proof", "while the store is asked"])
-def test_an_account_that_changes_during_the_login_is_not_let_in(gate: Gate, moment: str) -> None:
+def test_an_account_that_changes_during_the_login_is_not_let_in(gate: Gate, moment: str, key: bytes | None) -> None:
     def change() -> None:
-        gate.wire.town.router.end_user("alice", "your account was disabled")
+        gate.wire.town.router.end_outdated("alice", key)
 
     def prepare(user: str, device: str) -> int:
         change()
@@ -341,6 +342,21 @@ def test_an_account_that_changes_during_the_login_is_not_let_in(gate: Gate, mome
     gate.prepare = lambda user, device: 0
     _, welcome = gate.login()
     assert isinstance(welcome, Welcome)
+
+
+def test_a_change_that_leaves_the_login_right_does_not_end_it(gate: Gate) -> None:
+    def prepare(user: str, device: str) -> int:
+        gate.wire.town.router.end_outdated("alice", ALICE.stored_key)
+        return 0
+
+    gate.prepare = prepare
+    client, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    gate.wire.town.router.end_outdated("alice", ALICE.stored_key)
+    client.send(Ping(1))
+    assert client.receive() == Pong(1)
+    gate.wire.town.router.end_outdated("alice", b"another")
+    assert client.closing().code == CloseCode.ACCOUNT_ENDED
 
 
 def test_connections_over_the_cap_are_told_and_not_counted(gates: Callable[..., Gate]) -> None:
@@ -419,6 +435,34 @@ def test_an_address_that_has_to_wait_a_little_waits(gates: Callable[..., Gate]) 
     assert isinstance(welcome, Welcome)
     assert time.monotonic() >= quiet_at
     client.close()
+
+
+def test_guesses_made_at_the_same_time_are_judged_one_after_the_other(gates: Callable[..., Gate]) -> None:
+    gate = gates(delay_max_s=0.02)
+    judged: list[tuple[float, float]] = []
+    fail = gate.throttle.fail
+
+    def note(host: str, user: str, now: float) -> float:
+        delay_s = fail(host, user, now)
+        judged.append((now, now + delay_s))
+        return delay_s
+
+    gate.throttle.fail = note  # type: ignore[method-assign]
+    guesses = [gevent.spawn(gate.refusal, password=f"guess {number}") for number in range(8)]
+    with deadline():
+        for guess in guesses:
+            assert guess.get().code == CloseCode.LOGIN_FAILED
+    assert len(judged) == 8
+    for (_, quiet_at), (next_at, _) in pairwise(judged):
+        assert next_at >= quiet_at
+
+
+def test_a_right_password_among_wrong_ones_waits_for_its_turn_and_is_let_in(gates: Callable[..., Gate]) -> None:
+    gate = gates(delay_max_s=0.02)
+    guesses = [gevent.spawn(gate.refusal, password="wrong") for _ in range(3)]
+    _, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    gevent.joinall(guesses)
 
 
 def test_stopping_ends_logins_under_way_and_those_that_still_come(gate: Gate) -> None:
