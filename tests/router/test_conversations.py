@@ -4,7 +4,7 @@ import pytest
 
 from relay.protocol.codes import CloseCode, ErrorCode
 from relay.protocol.limits import MESSAGE_WINDOW, SENTENCE_MAX_BYTES
-from relay.protocol.packets import Delivery, Error, Result, Stored
+from relay.protocol.packets import Delivery, Error, Message, Result, Stored, encode_payload
 from relay.store.base import StoreFullError
 from tests.router.recording import RecordingOutlet, RecordingSubscriber
 from tests.router.town import Town
@@ -144,6 +144,19 @@ def test_a_session_with_a_window_of_messages_waiting_is_paused_until_half_are_th
     assert not alice.paused
     assert alice.storing == 0
     assert alice.pauses == 1
+
+
+def test_a_run_that_crosses_the_window_pauses_its_session_once() -> None:
+    town = Town("alice", "bob")
+    alice = town.join("alice")
+    ids = list(range(1, 2 * MESSAGE_WINDOW))
+    payloads = [encode_payload(Message(alice.address, "bob", id, "", b"")) for id in ids]
+    town.router.conversations.submit_run(alice, "bob", ids, payloads)
+    assert (alice.paused, alice.storing) == (True, len(ids))
+    town.send(alice, "bob", 2 * MESSAGE_WINDOW)
+    assert alice.pauses == 1
+    town.log.run()
+    assert (alice.paused, alice.storing) == (False, 0)
 
 
 def test_a_sender_that_left_meanwhile_harms_nobody() -> None:

@@ -251,7 +251,8 @@ def test_finishing_delivers_what_was_sent_and_waits_for_the_peer(end: End) -> No
     assert len(end.lost) == 1
 
 
-def test_finishing_a_paused_connection_still_hears_the_peer_hang_up(end: End) -> None:
+def test_finishing_a_paused_connection_still_hears_the_peer_hang_up(end: End, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "LINGER_S", 3600.0)
     end.connection.pause()
     end.connection.finish()
     end.peer.close()
