@@ -13,7 +13,8 @@ CLASSES = {
     "failed": "the relay or a login failed, or broke the protocol",
 }
 
-_EXAMPLES_MAX = 20
+# Of each class.
+_EXAMPLES_MAX = 5
 
 
 class Findings:
@@ -23,13 +24,15 @@ class Findings:
         self.counts = Counter(dict.fromkeys(CLASSES, 0))
         self.by_conversation: dict[str, Counter[str]] = {}
         self.examples: list[str] = []
+        self._shown: Counter[str] = Counter()
 
     def add(self, kind: str, conversation: str, what: str, count: int = 1) -> None:
         """Count something that must not be. `conversation` may be empty."""
         assert kind in CLASSES
         self.counts[kind] += count
         self.by_conversation.setdefault(conversation, Counter())[kind] += count
-        if len(self.examples) < _EXAMPLES_MAX:
+        if self._shown[kind] < _EXAMPLES_MAX:
+            self._shown[kind] += 1
             self.examples.append(f"{kind}: {conversation + ': ' if conversation else ''}{what}")
 
     @property
