@@ -148,8 +148,11 @@ class Outbox:
             self._on_drained()
 
     def clear(self) -> None:
-        """Forget everything queued, and whatever comes: the connection is gone."""
-        self._on_empty = self._on_empty or _nothing
+        """Forget everything queued, whatever comes, and whom to tell: the connection is gone.
+
+        An outbox and its session refer to each other, and would otherwise stay until the garbage collector comes by.
+        """
+        self._on_empty = self._on_drained = self._on_overflow = _nothing
         self._limit = -1
         self._chunks = []
         self.size = 0

@@ -311,4 +311,5 @@ class Session:
         self.phase = Phase.GONE
         self.outlet.clear()
         self._partial = b""
+        self.feed = None
         self._on_gone(self)
