@@ -28,8 +28,9 @@ ACCOUNTS = 3000
 WATCH = {"GEVENT_MONITOR_THREAD_ENABLE": "1", "GEVENT_MAX_BLOCKING_TIME": "1.0"}
 COMPLAINTS = ("Traceback", "appears to be blocked", "the relay has a bug", "recurring task failed")
 
-# Between two exchanges of the bystanders.
-_PACE_S = 0.005
+# Between two exchanges of the bystanders; and when memory is measured, for what they store fills caches.
+PACE_S = 0.005
+QUIET_PACE_S = 0.5
 
 
 class RelayProcess:
@@ -130,6 +131,7 @@ class Bystanders:
         self._exchanges = 0
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
+        self.pace_s = PACE_S
         self._thread = threading.Thread(target=self._talk, daemon=True)
         self._thread.start()
 
@@ -151,7 +153,7 @@ class Bystanders:
             for number in count(1):
                 self._exchange(number)
                 self._exchanges += 1
-                if self._stopping.wait(_PACE_S):
+                if self._stopping.wait(self.pace_s):
                     return
         except BaseException as failure:
             self._failure = failure
@@ -215,6 +217,15 @@ class Stage:
     def undisturbed(self) -> None:
         """The bystanders talk on, now."""
         self._bystanders.go_on()
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Meanwhile the bystanders store next to nothing."""
+        self._bystanders.pace_s = QUIET_PACE_S
+        try:
+            yield
+        finally:
+            self._bystanders.pace_s = PACE_S
 
     def back_to_before(self, besides: int = 0) -> None:
         """The relay has no more descriptors than when the test began, `besides` connections apart."""
