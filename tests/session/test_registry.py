@@ -5,10 +5,12 @@ import logging
 import pytest
 
 from relay.protocol.codes import CloseCode
-from relay.protocol.packets import Close, Message, Ping, Pong, encode
+from relay.protocol.packets import Close, Message, Ping, Pong, Signal, encode
+from relay.protocol.payloads import decode_body
 from relay.session.registry import Registry, TooManyConnectionsError
 from relay.session.session import CLOSING_S, Phase, Session
-from tests.loop import turn
+from tests.loop import deadline, turn
+from tests.router.recording import packets
 from tests.session.wire import Client, Wire
 
 PING_AFTER, DEAD_AFTER, SLOW_AFTER = 5, 3, 10
@@ -155,6 +157,30 @@ def test_a_client_that_takes_a_little_is_not(wire: Wire) -> None:
         room.tick()
     assert room.session.outlet.size > 0
     assert room.session.phase is Phase.OPEN
+
+
+def test_dropped_signals_are_told_once_when_there_is_room(wire: Wire) -> None:
+    room = Room(wire, buffer_bytes=4096)
+    stuff(room.session)
+    for _ in range(1000):
+        room.session.outlet.signal(encode(Signal("bob/phone", "alice", None, "", bytes(1000))), 1)
+    dropped = room.session.outlet.dropped
+    assert dropped > 0
+    room.tick()
+    assert room.session.outlet.dropped == dropped
+    while room.session.outlet.size:
+        room.client.sock.recv(65536)
+        turn()
+    room.tick(2)
+    assert room.session.outlet.dropped == 0
+    with deadline():
+        received = b""
+        while b"dropped" not in received:
+            received += room.client.sock.recv(65536)
+    event = packets(received[received.rindex(b"\x96\x10\xa5relay") - 4 :])
+    assert len(event) == 1
+    assert isinstance(event[0], Signal)
+    assert decode_body(event[0].content_type, event[0].body) == {"event": "dropped", "signals": dropped}
 
 
 def test_an_empty_outbox_is_not_slow(wire: Wire) -> None:

@@ -164,6 +164,28 @@ def test_a_forged_sender_is_refused_and_the_session_stays(wire: Wire, packet: Pa
     assert bob.outlet.pushed == []
 
 
+def test_who_sends_what_no_client_should_is_in_the_log_once(wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    session, _ = wire.connect("alice")
+    for _ in range(5):
+        session.receive(encode(signal("bob", sender="bob/phone")))
+    session.receive(encode(signal("nobody", id=1)))
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(lines) == 1
+    assert lines[0].startswith("refused a packet of alice/phone (test:alice): ")
+
+
+def test_what_a_session_missed_is_in_the_log_when_it_ends(wired, caplog: pytest.LogCaptureFixture) -> None:
+    wire = wired("alice", outbox_max_bytes=4096)
+    session, client = wire.connect("alice", buffer_bytes=4096)
+    for _ in range(300):
+        session.outlet.signal(encode(signal("alice", bytes(1000))), 1)
+        turn(1)
+    dropped = session.outlet.dropped
+    client.close()
+    wire.until_gone(session)
+    assert f"missed {dropped} signals" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("packet", "code"),
     [

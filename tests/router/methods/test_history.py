@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from relay.protocol.codes import ErrorCode
+from relay.protocol.codes import CloseCode, ErrorCode
 from relay.protocol.packets import Message, decode
 from tests.router.recording import RecordingSubscriber
-from tests.router.town import Town
+from tests.router.town import NO_CREDENTIALS, Town
 
 ALICE_BOB = "alice@bob"
 
@@ -82,6 +82,22 @@ def test_members_read_a_room_from_its_beginning_and_the_invited_do_not() -> None
     at.ask(at.bob, "rooms.join", room="#ops")
     page = at.ask(at.bob, "history.read", conversation="#ops")
     assert [message["offset"] for message in page["messages"]] == [1, 2, 3]
+
+
+def test_whoever_has_a_name_later_reads_nothing_of_the_time_before() -> None:
+    at = Archive()
+    at.bob.end(CloseCode.ACCOUNT_ENDED, "removed")
+    at.town.log.store.remove_account("bob")
+    at.town.log.store.add_account("bob", NO_CREDENTIALS, False, 0)
+    later = at.town.join("bob")
+    assert at.ask(later, "history.read", conversation="alice")["messages"] == []
+    at.town.send(at.alice, "bob", 11)
+    at.town.log.run()
+    for arguments in ({}, {"after": 0}, {"before": 100}, {"before": 8}):
+        page = at.ask(later, "history.read", conversation="alice", **arguments)
+        assert page["first"] == 11
+        assert [message["offset"] for message in page["messages"]] == ([] if arguments == {"before": 8} else [11])
+    assert len(at.ask(at.alice, "history.read", conversation="bob")["messages"]) == 11
 
 
 def test_before_and_after_together_are_refused() -> None:
