@@ -9,6 +9,7 @@ from relay.protocol.limits import BODY_MAX, FRAME_MAX, MESSAGE_MAX
 from relay.protocol.packets import (
     NUMBERS,
     Call,
+    Delivery,
     Error,
     Fault,
     Message,
@@ -33,6 +34,28 @@ def test_a_session_is_told_why_and_closed(stage: Stage, build: Callable[[str], S
     assert (close.code, close.retry_ms) == (sample.code, None)
     assert sample.words in close.sentence
     stage.one_log_line(peer, "WARNING", peer.address, close.sentence)
+
+
+PRIMED = [(name, build) for name, build in SAMPLES if name.startswith(("SIGNAL", "MESSAGE"))]
+
+
+@pytest.mark.parametrize("build", [build for _, build in PRIMED], ids=[name for name, _ in PRIMED])
+def test_a_session_that_was_well_behaved_is_told_the_same(stage: Stage, build: Callable[[str], Sample]) -> None:
+    """The relay has shortcuts for packets that look like those before them; no bad packet may take one."""
+    peer, other = stage.session(), stage.session()
+    other.receive_messages()
+    good: list[Packet] = [Signal(peer.address, other.address, None, "", b"body") for _ in range(3)]
+    good += [Message(peer.address, other.user, number, "", b"body") for number in range(200, 203)]
+    sample = build(peer.address)
+    # What the sample says to nobody is said to somebody, and with an id of the same width.
+    bad = sample.data.replace(b"\xa6nobody\x01", packed(other.user) + b"\xcc\xcd")
+    bad = frame(bad[4:])
+    peer.send_bytes(b"".join(map(encode, good)) + bad + b"".join(map(encode, good)))
+    assert peer.closing().code == sample.code
+    for kind in (Signal, Message):
+        received = [other.packet() for _ in range(3)]
+        assert {type(packet) for packet in received} == {Signal if kind is Signal else Delivery}
+    other.alive()
 
 
 def test_what_came_before_is_done_and_what_follows_is_not(stage: Stage) -> None:
@@ -113,16 +136,21 @@ def test_a_forger_fills_no_log(stage: Stage) -> None:
 BAD_NAMES = ["", "Alice", "a b", "a@b", "user/", "/device", "user/De vice", "a/b/c", "a" * 65, "a\x00", "a" * 100_000]
 
 
+@pytest.mark.parametrize("number", [1, 200, 70_000])
 @pytest.mark.parametrize("name", BAD_NAMES, ids=lambda name: f"{name[:12]!a} x {len(name)}")
-def test_a_name_that_is_none(stage: Stage, name: str) -> None:
+def test_a_name_that_is_none(stage: Stage, name: str, number: int) -> None:
     peer = stage.session()
     me = peer.address
-    peer.send(Signal(me, name, 1, "", b""), Message(me, name, 1, "", b""), Call(me, name, 1, "work", 1000, "", b""))
+    peer.send(
+        Signal(me, name, number, "", b""),
+        Message(me, name, number, "", b""),
+        Call(me, name, number, "work", 1000, "", b""),
+    )
     answers = [peer.expect(Error), peer.expect(Error), peer.packet()]
     assert isinstance(answers[2], Error | Fault)
     for answer in answers:
         assert isinstance(answer, Error | Fault)
-        assert (answer.id, answer.code) == (1, ErrorCode.BAD_ADDRESS), answer
+        assert (answer.id, answer.code) == (number, ErrorCode.BAD_ADDRESS), answer
         assert 0 < len(answer.sentence.encode()) <= 256
     peer.alive()
 
@@ -156,9 +184,10 @@ def test_a_user_who_does_not_exist_looks_like_one_who_is_away(stage: Stage) -> N
 )
 def test_a_message_goes_to_users_only(stage: Stage, to: str, code: ErrorCode) -> None:
     peer = stage.session()
-    peer.message(to, 1)
-    error = peer.expect(Error)
-    assert (error.id, error.code) == (1, code)
+    for number in (1, 200, 201):
+        peer.message(to, number)
+        error = peer.expect(Error)
+        assert (error.id, error.code) == (number, code)
     peer.alive()
 
 

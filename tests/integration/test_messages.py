@@ -1,9 +1,11 @@
 """Messages: stored, then acknowledged, delivered to every device in order, once; and what sending again does."""
 
+from itertools import cycle
+
 import pytest
 
 from relay.protocol.codes import ErrorCode
-from relay.protocol.packets import NUMBERS, Ack, Delivery, Error, Message, Stored
+from relay.protocol.packets import NUMBERS, Ack, Delivery, Error, Message, Stored, encode
 from tests.integration.peer import Peer, message_in
 from tests.integration.stage import Stage
 
@@ -207,3 +209,62 @@ def test_a_burst_beyond_the_window_is_stored_in_order(stage: Stage) -> None:
     stored = [sender.expect(Stored) for _ in range(number)]
     assert [(item.id, item.offset) for item in stored] == [(i, i) for i in range(1, number + 1)]
     assert bodies(peer, number) == [b"%d" % i for i in range(1, number + 1)]
+
+
+@pytest.mark.parametrize("base", [1, 200, 300, 70_000, 2**33], ids=str)
+def test_repetitions_in_the_middle_of_a_burst(stage: Stage, base: int) -> None:
+    """However wide the ids are, which decides how the relay reads a burst."""
+    sender, peer = stage.session(), receiver(stage)
+    ids = [base, base + 1, base, base + 3, base + 2, base + 1, base + 3]
+    bodies_sent = [b"a", b"b", b"a", b"d", b"c", b"x", b"d"]
+    burst = [Message(sender.address, peer.user, i, "", body) for i, body in zip(ids, bodies_sent, strict=True)]
+    sender.send(*burst)
+    answers = [sender.packet() for _ in burst]
+    stored = {(answer.id, answer.offset) for answer in answers if isinstance(answer, Stored)}
+    assert stored == {(base, 1), (base + 1, 2), (base + 3, 3), (base + 2, 4)}
+    (error,) = [answer for answer in answers if isinstance(answer, Error)]
+    assert (error.id, error.code) == (base + 1, ErrorCode.ID_REUSED)
+    assert bodies(peer, 4) == [b"a", b"b", b"d", b"c"]
+    sender.alive()
+    peer.alive()
+
+
+def test_a_burst_in_pieces_of_any_size(stage: Stage) -> None:
+    sender, peer = stage.session(), receiver(stage)
+    number = 300
+    data = b"".join(encode(Message(sender.address, peer.user, i, "", b"%d" % i)) for i in range(1, number + 1))
+    start = 0
+    for size in cycle((1, 2, 3, 5, 7, 48, 49, 50, 1000)):
+        sender.send_bytes(data[start : start + size])
+        start += size
+        if start >= len(data):
+            break
+    assert [sender.expect(Stored).offset for _ in range(number)] == list(range(1, number + 1))
+    assert bodies(peer, number) == [b"%d" % i for i in range(1, number + 1)]
+
+
+def test_an_id_of_zero_in_a_burst(stage: Stage) -> None:
+    sender, user = stage.session(), stage.user()
+    good = encode(Message(sender.address, user, 200, "", b"body"))
+    sender.send_bytes(
+        good + good.replace(b"\xcc\xc8", b"\xcc\x00") + encode(Message(sender.address, user, 201, "", b""))
+    )
+    answers = [sender.packet() for _ in range(3)]
+    assert {answer.id for answer in answers if isinstance(answer, Stored)} == {200, 201}
+    (error,) = [answer for answer in answers if isinstance(answer, Error)]
+    assert (error.id, error.code) == (0, ErrorCode.BAD_ARGUMENTS)
+
+
+def test_two_senders_and_one_receiver_keep_their_orders(stage: Stage) -> None:
+    senders, peer = [stage.session(), stage.session()], receiver(stage)
+    for number in range(1, 401):
+        for sender in senders:
+            sender.message(peer.user, number, b"%d" % number)
+    for sender in senders:
+        assert [sender.expect(Stored).offset for _ in range(400)] == list(range(1, 401))
+    seen: dict[str, list[int]] = {}
+    for _ in range(800):
+        delivery = peer.expect_delivery()
+        assert delivery.offset == len(seen.setdefault(delivery.conversation, [])) + 1
+        seen[delivery.conversation].append(int(message_in(delivery).body))
+    assert list(seen.values()) == [list(range(1, 401))] * 2
