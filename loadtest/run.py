@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import platform
+import resource
 import shutil
 import signal
 import sys
@@ -47,7 +48,10 @@ _TICK_S = 0.1
 _SAMPLE_S = 1.0
 _STOP_S = 40.0
 
-PASSED, FAILED, NOT_CARRIED_THROUGH, INTERRUPTED = 0, 1, 3, 130
+PASSED, FAILED, WRONG_COMMAND, NOT_CARRIED_THROUGH, INTERRUPTED = 0, 1, 2, 3, 130
+
+# Open files of a process that are no connections.
+_DESCRIPTORS_RESERVED = 100
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     scenario = load_scenario(options.scenario)
     if options.pace is not None:
         scenario = dataclasses.replace(scenario, pace_hz=options.pace)
+    if (problem := _too_few_descriptors(options.users)) is not None:
+        print(problem, file=sys.stderr)
+        return WRONG_COMMAND
     signal.signal(signal.SIGTERM, _interrupt)
     directory = Path(tempfile.mkdtemp(prefix="relay-load-"))
     run = Run(scenario, options, directory)
@@ -316,6 +323,15 @@ class Run:
         (results / f"{name}.json").write_text(json.dumps(report, indent=1))
         (results / f"{name}.html").write_text(make_page(report))
         print(f"report: {results / name}.html and .json")
+
+
+def _too_few_descriptors(users: int) -> str | None:
+    """Raise the limit of open files for us and all that we start; a sentence if the relay cannot have enough."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < users + _DESCRIPTORS_RESERVED:
+        return f"a process may open {hard:,} files here, too few for {users:,} users; raise the hard limit (ulimit -Hn)"
+    return None
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
