@@ -8,6 +8,7 @@ from html import escape
 WIDTH, HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 34, 58
 _TICKS = 5
+_LEGEND_ROW = 16
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ class _Scale:
 
 def draw(chart: Chart) -> str:
     """The chart as an SVG element; colours are the classes c0, c1, ... of the page."""
+    legend, extra = _legend(chart.lines)
     xs = [x for line in chart.lines for x, _ in line.points]
     ys = [y for line in chart.lines for _, y in line.points if y is not None and (y > 0 or not chart.log_y)]
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT + extra}" role="img" aria-label="{escape(chart.title)}">',
         _text(chart.title, _LEFT, 18, "title"),
     ]
     if not xs or not ys:
@@ -79,8 +81,7 @@ def draw(chart: Chart) -> str:
     parts += _marks(chart, across)
     for number, line in enumerate(chart.lines):
         parts += _curve(line, number, across, up)
-    parts += _legend(chart.lines)
-    return "".join([*parts, "</svg>"])
+    return "".join([*parts, *legend, "</svg>"])
 
 
 def _grid(chart: Chart, across: _Scale, up: _Scale) -> list[str]:
@@ -128,15 +129,18 @@ def _curve(line: Line, number: int, across: _Scale, up: _Scale) -> list[str]:
     ]
 
 
-def _legend(lines: Sequence[Line]) -> list[str]:
-    parts, x = [], float(_LEFT)
+def _legend(lines: Sequence[Line]) -> tuple[list[str], int]:
+    """Names of the curves, and by how many pixels the drawing grows where they need more than one row."""
+    parts, x, y = [], float(_LEFT), HEIGHT - 8
     for number, line in enumerate(lines):
+        width = 34 + 6.2 * len(line.name)
+        if x + width > WIDTH and x > _LEFT:
+            x, y = float(_LEFT), y + _LEGEND_ROW
         style = f"c{number}" + (" dashed" if line.dashed else "")
-        y = HEIGHT - 8
-        parts.append(f'<line class="{style}" x1="{x}" x2="{x + 16}" y1="{y - 4}" y2="{y - 4}"/>')
-        parts.append(_text(line.name, x + 20, y, "tick"))
-        x += 34 + 6.2 * len(line.name)
-    return parts
+        parts.append(f'<line class="{style}" x1="{x:.1f}" x2="{x + 16:.1f}" y1="{y - 4}" y2="{y - 4}"/>')
+        parts.append(_text(line.name, round(x + 20, 1), y, "tick"))
+        x += width
+    return parts, y - (HEIGHT - 8)
 
 
 def _round_step(step: float) -> float:

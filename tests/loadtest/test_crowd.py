@@ -38,7 +38,9 @@ from tests.loadtest.tampering import Tamper, TamperingProxy
 
 DEADLINE_S = 20.0
 STRANGER = 50  # a user whose password is another one
-QUIET = Scenario(name="quiet", summary="nothing happens by itself", pace_hz=0, logins_hz=None, echo_share=1.0)
+QUIET = Scenario(
+    name="quiet", summary="nothing happens by itself", pace_hz=0, logins_hz=None, echo_share=1.0, churn_away_s=0.05
+)
 
 
 def wait_until(done: Callable[[], bool]) -> None:

@@ -43,7 +43,7 @@ def test_twenty_users_chat_for_five_seconds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scenario", [name for name in scenario_names() if name != "chat"])
 def test_every_scenario_runs_on_a_small_scale(tmp_path: Path, scenario: str) -> None:
-    report = finished(tmp_path, "--users", "30", "--seconds", "6", "--scenario", scenario)
+    report = finished(tmp_path, "--users", "30", "--seconds", "4", "--scenario", scenario)
     counts = report["counts"]
     assert report["scenario"]["name"] == scenario
     assert counts["messages_received"] == counts["messages_expected"] >= counts["messages_stored"] > 0

@@ -174,6 +174,19 @@ def test_curves_stay_inside_the_drawing(log_y: bool) -> None:
     assert "far" not in svg
 
 
+def test_a_long_legend_makes_the_drawing_higher() -> None:
+    lines = [Line(f"a process with a long name {number}", [(0, 1), (1, 2)]) for number in range(8)]
+    root = ElementTree.fromstring(draw(Chart("t", "x", "y", lines)))
+    height = float((root.get("viewBox") or "").split()[3])
+    texts = {
+        element.text: (float(element.get("x") or 0), float(element.get("y") or 0)) for element in root.iter("text")
+    }
+    assert height > 300
+    for line in lines:
+        assert 0 < texts[line.name][0] < 500
+        assert texts[line.name][1] < height
+
+
 @pytest.mark.parametrize("points", [[], [(1.0, None)], [(1.0, 2.0)], [(1.0, 0.0), (2.0, 0.0)]])
 def test_a_chart_of_little_is_a_chart(points: list[tuple[float, float | None]]) -> None:
     for log_y in (False, True):

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -40,8 +42,14 @@ def test_a_worker_that_dies_fails_the_run_with_a_sentence(tmp_path: Path) -> Non
     assert nothing_left(test)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["locust: one master", "traffic for 600 s"])
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "locust: one master"),
+        (signal.SIGINT, "traffic for 600 s"),
+        (signal.SIGTERM, "traffic for 600 s"),
+    ],
+)
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, moment: str) -> None:
     test = LoadTest(tmp_path, *LONG)
     test.wait_for(moment)
@@ -68,6 +76,16 @@ def test_a_wrong_command_line_starts_nothing(
         main(arguments)
     assert ended.value.code == 2
     assert reason in capsys.readouterr().err
+
+
+def test_more_users_than_open_files_are_refused_with_a_sentence() -> None:
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500)); "
+        "from loadtest.run import main; sys.exit(main(['--users', '1000']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "500 files" in done.stderr
 
 
 def test_the_scenario_may_come_from_the_environment(
