@@ -69,7 +69,7 @@ def _read(client: "Client", conversation: str, **place: int | None) -> "list[Rec
     return [stored_message(page["conversation"], row) for row in page["messages"]]
 
 
-@click.group()
+@click.group(epilog=examples("relay device list", "relay device forget old-phone"))
 def device() -> None:
     """Your devices: the relay keeps messages for each until it has had them."""
 

@@ -13,7 +13,7 @@ _user = click.argument("user", shell_complete=complete_user)
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
-@click.group()
+@click.group(epilog=examples("relay room create ops", "relay room join ops", "relay send '#ops' hello"))
 def room() -> None:
     """Rooms: create, join, invite, list.
 
