@@ -53,6 +53,27 @@ def test_the_window_of_ids_is_whole_however_it_was_written(tmp_path: Path, step:
         assert store.last_message_id("alice", "pc") == total
 
 
+def test_after_a_crash_earlier_ids_are_known_beside_the_latest(tmp_path: Path) -> None:
+    """The latest ids are read from the log at the start, earlier ones from the index when they are needed."""
+    with disk(tmp_path, index_every=1) as place:
+        store = place.open()
+        add_users(store, "alice", "bob")
+        send(store, [message(10), message(30)])
+        index(store)
+        send(store, [message(20)])
+        store = place.crash()
+        assert store.last_message_id("alice", "pc") == 30
+        index(place.crash())
+        store = place.crash()
+        assert store.last_message_id("alice", "pc") == 30
+        assert offsets(send(store, [message(20), message(30), message(10), message(40)])) == [3, 2, 1, 4]
+        store = place.crash()
+        index(store)
+        store = place.crash()
+        assert offsets(send(store, [message(number) for number in (40, 10, 20, 30)])) == [4, 1, 3, 2]
+        assert store.last_message_id("alice", "pc") == 40
+
+
 def test_blocks_of_ids_do_not_pile_up(tmp_path: Path) -> None:
     with disk(tmp_path, index_every=1) as place:
         store = place.open()

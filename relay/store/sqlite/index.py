@@ -10,7 +10,8 @@ import apsw
 
 from relay.protocol.limits import MESSAGE_WINDOW
 from relay.store.sqlite.database import Database
-from relay.store.sqlite.tail import Run, Tail, Unindexed, Window, encode_integers
+from relay.store.sqlite.tail import Run, Tail, Unindexed
+from relay.store.sqlite.window import Window, complete, encode_integers, encode_pairs
 
 # The tail costs about 16 bytes a row of memory and is read again after a crash: 65,536 rows are read in 0.1 s.
 INDEX_EVERY = 65_536
@@ -127,6 +128,8 @@ class Index:
         start = self._unindexed.tails[0].start
         rows = []
         for window in windows:
+            if not window.whole:
+                complete(self._database, window)
             ids, seqs = window.between(start, self._end)
             if window.persisted + len(ids) > 2 * MESSAGE_WINDOW:
                 self._database.execute("DELETE FROM sent WHERE device_id = ?", (window.device_id,))
@@ -136,8 +139,7 @@ class Index:
             if not ids:
                 continue
             window.persisted += len(ids)
-            pairs = encode_integers(ids) + encode_integers(seqs)
-            rows.append((window.device_id, max(seqs), window.last_id, window.seen_ms, pairs))
+            rows.append((window.device_id, max(seqs), window.last_id, window.seen_ms, encode_pairs(ids, seqs)))
         # A device that was forgotten meanwhile leaves nothing behind.
         sql = "REPLACE INTO sent SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM devices WHERE id = ?1)"
         self._database.connection.executemany(sql, rows)

@@ -18,7 +18,8 @@ from relay.store.sqlite.checksum import CHECKED, is_intact, message_checksum
 from relay.store.sqlite.database import Database, damaged
 from relay.store.sqlite.index import Index, indexed_head
 from relay.store.sqlite.schema import KIND_DIRECT, ROLE_MEMBER
-from relay.store.sqlite.tail import Run, Tail, Unindexed, Window, decode_integers
+from relay.store.sqlite.tail import Run, Tail, Unindexed
+from relay.store.sqlite.window import Window, complete
 
 # One statement for many rows gives the interpreter lock away once; beside a busy event loop each time costs a wait
 # until it comes back. Up to so many rows: apsw would not keep the text of a longer one prepared.
@@ -122,7 +123,7 @@ class Log:
             run.seqs.append(seq)
             window = tail.windows.get(device_id)
             if window is None:
-                window = tail.windows[device_id] = self._load_window(device_id)
+                window = tail.windows[device_id] = Window(device_id, whole=False)
             window.insert(message_id, seq)
             window.seen_ms = max(window.seen_ms, time_ms)
             self._seq = seq
@@ -224,7 +225,7 @@ class Log:
         if row is None:
             return 0
         window = self.unindexed.window(row[0])
-        return window.last_id if window else row[1] or 0
+        return max(window.last_id if window else 0, row[1] or 0)
 
     def _insert(self, rows: list[Any], seq: int, time_ms: int) -> None:
         size = _ROWS_MAX * _COLUMNS
@@ -315,21 +316,8 @@ class Log:
         row = self._database.row(sql, key)
         if row is None:
             return Window(0)
-        return self.unindexed.window(row[0]) or self._load_window(row[0])
-
-    def _load_window(self, device_id: int) -> Window:
-        window = Window(device_id)
-        sql = "SELECT pairs, time_ms FROM sent WHERE device_id = ?"
-        seqs: dict[int, int] = {}
-        for pairs, time_ms in self._database.execute(sql, (device_id,)):
-            numbers = decode_integers(pairs)
-            half = len(numbers) // 2
-            seqs.update(zip(numbers[:half], numbers[half:], strict=True))
-            window.persisted += half
-            window.seen_ms = time_ms
-        for message_id in sorted(seqs)[-MESSAGE_WINDOW:]:
-            window.insert(message_id, seqs[message_id])
-        return window
+        window = self.unindexed.window(row[0]) or Window(row[0], whole=False)
+        return window if window.whole else complete(self._database, window)
 
     def _create_device(self, window: Window, user: str, device: str) -> None:
         """Make the device known as one that sends. `window` is its empty one in the cache."""

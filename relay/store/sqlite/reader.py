@@ -31,7 +31,8 @@ from relay.store.sqlite.checksum import CHECKED, is_intact
 from relay.store.sqlite.database import damaged, explain, open_for_reading
 from relay.store.sqlite.index import indexed_head
 from relay.store.sqlite.rooms import ROLE_NUMBERS
-from relay.store.sqlite.tail import Unindexed, decode_integers
+from relay.store.sqlite.tail import Unindexed
+from relay.store.sqlite.window import decode_integers
 
 _ACCOUNT = "SELECT name, salt, iterations, stored_key, server_key, bot, disabled, created_ms FROM users"
 
