@@ -78,7 +78,7 @@ def _draw(lines: Sequence[Series], title: str, x_title: str) -> str:
         _text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 12, x_title, 'text-anchor="middle"'),
         _text(_LEFT - 8, _TOP - 4, "us", 'text-anchor="end"'),
     ]
-    for value in across.ticks():
+    for value in sorted({x for x, *_ in points}):
         x = across.place(value)
         parts.append(_line(x, _TOP, x, _HEIGHT - _BOTTOM))
         parts.append(_text(x, _HEIGHT - _BOTTOM + 18, f"{value:,.0f}", 'text-anchor="middle"'))
