@@ -24,6 +24,11 @@ def no_room(core: Core) -> TimedOut:
     return TimedOut(f"{core.under_way} messages are under way, as many as may be at once ({_state(core)})")
 
 
+def not_agreed(core: Core) -> TimedOut:
+    """The relay has not answered to a wish that the client keeps: to receive messages, to serve a method."""
+    return TimedOut(f"the relay has not agreed in time ({_state(core)}); the client goes on asking")
+
+
 def not_taken(core: Core) -> TimedOut:
     """The socket takes no more bytes."""
     return TimedOut(f"{UNSENT_MAX_BYTES} bytes are waiting to be sent ({_state(core)}); send more slowly")

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 from relay.protocol.payloads import Value
-from relay_client.core import Core, Phase
-from relay_client.errors import ClientClosed
+from relay_client.core import Core, Pending, Phase
+from relay_client.errors import ClientClosed, RelayError
 from relay_client.events import CallReceived, Event, MessageReceived, SignalReceived, log_event
 from relay_client.identity import identify
 from relay_client.jobs import Job, Submit
@@ -86,6 +86,7 @@ class Shell(Generic[M, S]):
         self._messages: deque[M] = deque()
         self._signals: deque[S] = deque(maxlen=SIGNALS_MAX)
         self._asked = receive is True
+        self._receiving: Pending[None] | None = None
         self._left: list[M] = []  # handed out by loops that were left, to be acknowledged if all ends well
         self._methods = Methods()
         self._message_handler: Callable[[M], Any] | None = None
@@ -193,13 +194,32 @@ class Shell(Generic[M, S]):
 
         return Job(lambda: self._methods.run(call), done, failed)
 
+    def _ask_for_messages(self) -> Pending[None]:
+        """Begin to receive. Settled once the relay has agreed; a refusal is raised where messages are waited for."""
+        self._asked = True
+        with self._using() as core:
+            self._receiving = core.receive(time.monotonic())
+        return self._receiving
+
+    def _has_next(self, queue: deque[Any]) -> bool:
+        """Whether there is a next of the queue, or will never be one."""
+        return bool(queue) or self._core.phase is Phase.ENDED or self._refusal(queue) is not None
+
     def _next_or_end(self, queue: deque[Any]) -> Any:
         """The next of the queue; None if there is none, and nobody is to blame. Raises what ended the client."""
         if queue:
             return queue.popleft()
+        if (refusal := self._refusal(queue)) is not None:
+            raise refusal
         if self._core.error is not None and not isinstance(self._core.error, ClientClosed):
             self._core.check_alive()
         return None
+
+    def _refusal(self, queue: deque[Any]) -> RelayError | None:
+        """Why the relay does not deliver, if it refused to."""
+        if queue is not self._messages or self._receiving is None or self._core.phase is Phase.ENDED:
+            return None
+        return self._receiving.error
 
     def _deadline(self, timeout: float | None) -> float:
         return time.monotonic() + (self.timeout if timeout is None else timeout)

@@ -90,11 +90,10 @@ class AioClient:
     def who(self, **options: Any) -> list[Online]:
         return self.run(self.client.who(**options))  # type: ignore[no-any-return]
 
-    def receive(self) -> None:
-        self.run(self.client.receive())
+    def receive(self, **options: Any) -> None:
+        self.run(self.client.receive(**options))
 
     def messages(self, timeout: float | None = None, count: int | None = None) -> Iterator[AioReceived]:
-        self.receive()
         return self._iterate(self.client.messages(timeout, count))
 
     def signals(self, timeout: float | None = None, count: int | None = None) -> Iterator[AioReceived]:
@@ -108,8 +107,8 @@ class AioClient:
                 return
             yield AioReceived(self, received)
 
-    def serve(self, method: str, function: Callable[..., Any]) -> None:
-        self.run(self.client.serve(method, function))
+    def serve(self, method: str, function: Callable[..., Any], **options: Any) -> None:
+        self.run(self.client.serve(method, function, **options))
 
     def on_message(self, function: Callable[..., Any]) -> None:
         self.run(self.client.on_message(function))

@@ -22,7 +22,15 @@ from relay_client.aio.carrier import Carrier
 from relay_client.aio.lanes import Lanes
 from relay_client.core import Core, Pending, Phase
 from relay_client.received import Online, Stored, online_from
-from relay_client.sentences import UNSENT_MAX_BYTES, left_unstored, no_room, not_connected, not_stored, not_taken
+from relay_client.sentences import (
+    UNSENT_MAX_BYTES,
+    left_unstored,
+    no_room,
+    not_agreed,
+    not_connected,
+    not_stored,
+    not_taken,
+)
 from relay_client.shell import Shell, ShellMessage, ShellSignal, remaining_s
 
 log = logging.getLogger("relay_client")
@@ -191,12 +199,10 @@ class Client(Shell[Message, Signal]):
         """Who is online now, by name. Errors as `call`."""
         return online_from(await self.call("relay", "presence.list", timeout=timeout))
 
-    async def receive(self) -> None:
+    async def receive(self, *, timeout: float | None = None) -> None:
         """Begin to receive messages, so that from now on the relay keeps them for this device. `messages` and
-        `on_message` do it, too."""
-        with self._carrier as core:
-            pending = core.receive(time.monotonic())
-        await self._wait(pending)
+        `on_message` do it, too. Raises CallFailed, TimedOut, or what ended the client."""
+        await self._wait_agreed(self._ask_for_messages(), timeout)
 
     async def messages(self, timeout: float | None = None, count: int | None = None) -> AsyncIterator[Message]:
         """Messages as they come. Ends after `count` of them, or once none came for `timeout` seconds.
@@ -204,8 +210,7 @@ class Client(Shell[Message, Signal]):
         A message is acknowledged when the next one is asked for, by `message.ack()`, or when the client is closed
         after its loop was left. What is not acknowledged comes again when this device connects the next time.
         """
-        self._asked = True
-        await self.receive()
+        self._ask_for_messages()
         self._ack_left()
         while count is None or count > 0:
             message = await self._next(self._messages, timeout)
@@ -226,16 +231,19 @@ class Client(Shell[Message, Signal]):
             yield signal
             count = count - 1 if count is not None else None
 
-    async def serve(self, method: str, function: Callable[..., Any]) -> None:
-        """Answer calls of `method` with what `function(call, ...)` returns. Calls run side by side."""
+    async def serve(self, method: str, function: Callable[..., Any], *, timeout: float | None = None) -> None:
+        """Answer calls of `method` with what `function(call, ...)` returns. Calls run side by side.
+
+        Raises TimedOut if the relay does not know of it in time (the client goes on asking), or what ended the client.
+        """
         self._methods.add(method, function)
         with self._carrier as core:
             pending = core.announce(self._methods.names, time.monotonic())
-        await self._wait(pending)
+        await self._wait_agreed(pending, timeout)
 
     async def on_message(self, function: Callable[[Message], Any]) -> None:
         """Hand every message to `function` instead of to `messages`, those of one conversation in order. A message is
-        acknowledged when `function` has returned or failed."""
+        acknowledged when `function` has returned or failed. Errors as `receive`."""
         self._set_message_handler(function)
         await self.receive()
 
@@ -279,6 +287,11 @@ class Client(Shell[Message, Signal]):
         await self._carrier.wait_for(lambda: pending.done, None)
         return pending.result()
 
+    async def _wait_agreed(self, pending: Pending[None], timeout: float | None) -> None:
+        if not await self._carrier.wait_for(lambda: pending.done, self.timeout if timeout is None else timeout):
+            raise not_agreed(self._core)
+        pending.result()
+
     async def _wait_stored(self, pending: Pending[Stored], to: str, timeout: float | None) -> Stored:
         timeout_s = self.timeout if timeout is None else max(0.0, timeout)
         if not await self._carrier.wait_for(lambda: pending.done, timeout_s):
@@ -295,7 +308,7 @@ class Client(Shell[Message, Signal]):
             return core.post(to, value, time.monotonic(), content_type)
 
     async def _next(self, queue: deque[T], timeout: float | None) -> T | None:
-        await self._carrier.wait_for(lambda: bool(queue) or self._core.phase is Phase.ENDED, timeout)
+        await self._carrier.wait_for(lambda: self._has_next(queue), timeout)
         return self._next_or_end(queue)  # type: ignore[no-any-return]
 
     # Ending.

@@ -18,7 +18,15 @@ from relay_client.core import Core, Pending, Phase
 from relay_client.jobs import Job
 from relay_client.methods import Methods
 from relay_client.received import Online, Stored, online_from
-from relay_client.sentences import UNSENT_MAX_BYTES, left_unstored, no_room, not_connected, not_stored, not_taken
+from relay_client.sentences import (
+    UNSENT_MAX_BYTES,
+    left_unstored,
+    no_room,
+    not_agreed,
+    not_connected,
+    not_stored,
+    not_taken,
+)
 from relay_client.shell import Shell, ShellMessage, ShellSignal, remaining_s
 
 log = logging.getLogger("relay_client")
@@ -167,12 +175,10 @@ class Client(Shell[Message, Signal]):
         """Who is online now, by name. Errors as `call`."""
         return online_from(self.call("relay", "presence.list", timeout=timeout))
 
-    def receive(self) -> None:
+    def receive(self, *, timeout: float | None = None) -> None:
         """Begin to receive messages, so that from now on the relay keeps them for this device. `messages` and
-        `on_message` do it, too."""
-        with self._pump as core:
-            pending = core.receive(time.monotonic())
-        self._wait(pending)
+        `on_message` do it, too. Raises CallFailed, TimedOut, or what ended the client."""
+        self._wait_agreed(self._ask_for_messages(), timeout)
 
     def messages(self, timeout: float | None = None, count: int | None = None) -> Iterator[Message]:
         """Messages as they come. Ends after `count` of them, or once none came for `timeout` seconds.
@@ -180,8 +186,7 @@ class Client(Shell[Message, Signal]):
         A message is acknowledged when the next one is asked for, by `message.ack()`, or when the client is closed
         after its loop was left. What is not acknowledged comes again when this device connects the next time.
         """
-        self._asked = True
-        self.receive()
+        self._ask_for_messages()
         self._ack_left()
         return self._iterate_messages(timeout, count)
 
@@ -194,16 +199,19 @@ class Client(Shell[Message, Signal]):
             yield signal
             count = count - 1 if count is not None else None
 
-    def serve(self, method: str, function: Callable[..., Any]) -> None:
-        """Answer calls of `method` with what `function(call, ...)` returns. It runs in one of the handler threads."""
+    def serve(self, method: str, function: Callable[..., Any], *, timeout: float | None = None) -> None:
+        """Answer calls of `method` with what `function(call, ...)` returns. It runs in one of the handler threads.
+
+        Raises TimedOut if the relay does not know of it in time (the client goes on asking), or what ended the client.
+        """
         self._methods.add(method, function)
         with self._pump as core:
             pending = core.announce(self._methods.names, time.monotonic())
-        self._wait(pending)
+        self._wait_agreed(pending, timeout)
 
     def on_message(self, function: Callable[[Message], Any]) -> None:
         """Hand every message to `function` instead of to `messages`, in the handler threads, those of one conversation
-        in order. A message is acknowledged when `function` has returned or failed."""
+        in order. A message is acknowledged when `function` has returned or failed. Errors as `receive`."""
         self._set_message_handler(function)
         self.receive()
 
@@ -281,6 +289,13 @@ class Client(Shell[Message, Signal]):
             self._pump.changed.wait_for(lambda: pending.done)
         return pending.result()
 
+    def _wait_agreed(self, pending: Pending[None], timeout: float | None) -> None:
+        timeout_s = self.timeout if timeout is None else timeout
+        with self._pump.changed:
+            if not self._pump.changed.wait_for(lambda: pending.done, timeout_s):
+                raise not_agreed(self._core)
+        pending.result()
+
     def _wait_stored(self, pending: Pending[Stored], to: str, timeout: float | None) -> Stored:
         timeout_s = self.timeout if timeout is None else max(0.0, timeout)
         with self._pump.changed:
@@ -314,7 +329,7 @@ class Client(Shell[Message, Signal]):
 
     def _next(self, queue: deque[T], timeout: float | None) -> T | None:
         with self._pump.changed:
-            self._pump.changed.wait_for(lambda: queue or self._core.phase is Phase.ENDED, timeout)
+            self._pump.changed.wait_for(lambda: self._has_next(queue), timeout)
             return self._next_or_end(queue)  # type: ignore[no-any-return]
 
     def _iterate_messages(self, timeout: float | None, count: int | None) -> Iterator[Message]:
