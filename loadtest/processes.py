@@ -154,14 +154,28 @@ class Sample(NamedTuple):
 
 
 class Meter:
-    """Samples processes; by name, so that a restarted one goes on in the same series."""
+    """Samples processes; by name, so that a restarted one goes on in the same series. `foreign` is how many of our
+    cores everything else on the machine used, as (instant, cores); what a hypervisor took away counts, too.
+    """
 
     def __init__(self) -> None:
         self.samples: dict[str, list[Sample]] = {}
+        self.foreign: list[tuple[float, float]] = []
         self._earlier: dict[int, tuple[float, float, float]] = {}
+        self._machine: tuple[float, float] | None = None
 
     def sample(self, children: Sequence[Child]) -> None:
         """Note what each used since the last time. The first time of a process only begins its series."""
+        own = self._sample_processes(children)
+        now, busy_s = time.monotonic(), machine_busy_s()
+        if self._machine is not None and now > self._machine[0]:
+            cores = (busy_s - self._machine[1]) / (now - self._machine[0])
+            self.foreign.append((now, max(0.0, cores - own)))
+        self._machine = (now, busy_s)
+
+    def _sample_processes(self, children: Sequence[Child]) -> float:
+        """How many cores they used together."""
+        total = 0.0
         for child in children:
             now, cpu_s, rss_bytes = time.monotonic(), child.cpu_s(), child.rss_bytes()
             if cpu_s is None or rss_bytes is None:
@@ -173,6 +187,17 @@ class Meter:
                 interval_s = now - earlier_at
                 cores, queued = (cpu_s - earlier_s) / interval_s, (queued_s - earlier_queued_s) / interval_s
                 self.samples.setdefault(child.name, []).append(Sample(now, cores, max(0.0, queued), rss_bytes))
+                total += cores
+        return total
+
+
+def machine_busy_s() -> float:
+    """Seconds that the cores we may use were not idle, all together."""
+    cores = psutil.cpu_times(percpu=True)
+    ours = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
+    return sum(
+        sum(times) - times.idle - getattr(times, "iowait", 0.0) for number, times in enumerate(cores) if number in ours
+    )
 
 
 def free_port() -> int:

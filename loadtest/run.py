@@ -305,6 +305,7 @@ class Run:
                 tally=tally,
                 timeline=timeline,
                 samples=self._meter.samples,
+                foreign=self._meter.foreign,
                 all_in_at=all_in_at,
                 events=self._events,
                 examples=[

@@ -30,6 +30,7 @@ FAULTS = {
     "calls_failed": "calls were answered with a fault",
     "calls_unanswered": "calls got no answer until the end",
     "calls_cut": "calls lost their connection before they were answered",
+    "answers_refused": "answers found no call waiting for them",
     "connections_lost": "connections broke",
     "logins_repeated": "logins had to be tried again",
 }

@@ -61,6 +61,7 @@ _SIP_S = 0.5
 # What the kernel holds for a slow reader, so that the relay notices how slow she is.
 _SLOW_BUFFER_BYTES = 8 * 1024
 
+_ANSWERS = {NUMBERS[Result], NUMBERS[Fault]}
 _GOODBYE = encode(Close(CloseCode.NORMAL, "goodbye", None))
 
 
@@ -317,6 +318,8 @@ class Person:
     def _handle_error(self, error: Error) -> None:
         if error.refused == NUMBERS[Message]:
             self.messages.handle_refused(error)
+        elif error.refused in _ANSWERS:
+            self.crowd.tally["answers_refused"] += 1
         else:
             self.crowd.unexpected(self.address, error)
 

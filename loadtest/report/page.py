@@ -9,6 +9,7 @@ from loadtest.books.tally import ACTIVITY, FAILURES
 from loadtest.report.plot import Chart, Line, draw
 from loadtest.report.summary import RELAY, doubts
 from loadtest.report.table import KINDS, headline, ms
+from loadtest.report.verdict import missed_limits
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2433; --paper: #fff; --soft: #667; --line: #dde1e8;
@@ -77,6 +78,8 @@ def _machine(report: Mapping[str, Any]) -> str:
 def _verdict(report: Mapping[str, Any]) -> str:
     if report["passed"]:
         text = '<p class="good"><strong>Passed.</strong> Nothing was lost, duplicated, reordered or failed.</p>'
+        missed = missed_limits(report)
+        text += f"<p>Times were not held against their limits:</p>{_list(missed)}" if missed else ""
     else:
         text = '<p class="bad"><strong>Failed.</strong></p>' + _list([*report["wrong"], *report["examples"]])
     found = doubts(report)

@@ -13,6 +13,9 @@ QUANTILES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999}
 # A process over this share of a core is not waiting for anything any more: its own queue is in its times.
 SATURATED_CORES = 0.85
 
+# Everything else on the machine may use so much of its cores.
+CROWDED_SHARE = 0.2
+
 # A process that waits for a core more than this share of the time has latencies of the machine, not of its own.
 CROWDED_QUEUED = 0.2
 
@@ -32,6 +35,8 @@ class Outcome:
     timeline: Timeline
     # By process name: (instant, share of a core, share of the time kept waiting for one, resident bytes).
     samples: Mapping[str, Sequence[tuple[float, float, float, int]]]
+    # How many of the cores everything else on the machine used: (instant, cores).
+    foreign: Sequence[tuple[float, float]]
     # When the last user was in, before the traffic.
     all_in_at: float
     events: list[tuple[float, str]]
@@ -61,6 +66,7 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
         "distribution": {kind: _distribution(outcome.timeline.total(kind)) for kind in outcome.timeline.kinds()},
         "by_second": {kind: _by_second(outcome.timeline, kind, zero) for kind in outcome.timeline.kinds()},
         "processes": {name: _process(samples, outcome.instants) for name, samples in outcome.samples.items()},
+        "foreign_cores": _during_traffic(outcome.foreign, outcome.instants),
         "processes_by_second": {
             name: [[round(at - zero, 2), round(cores, 3), round(queued, 3), rss] for at, cores, queued, rss in samples]
             for name, samples in outcome.samples.items()
@@ -70,16 +76,26 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def is_crowded(summary: Mapping[str, Any]) -> bool:
+    """Whether so much else ran on the machine while the traffic lasted that times say nothing of the relay."""
+    return bool(summary["foreign_cores"] > CROWDED_SHARE * summary["machine"]["cores"])
+
+
 def doubts(summary: Mapping[str, Any]) -> list[str]:
     """Why the times may say more of the load test, or of the machine, than of the relay; a sentence each."""
     found = []
+    if is_crowded(summary):
+        cores, foreign = summary["machine"]["cores"], summary["foreign_cores"]
+        found.append(
+            f"something else used {foreign:.1f} of the {cores} cores: limits of times were not held against it"
+        )
     for name, use in summary["processes"].items():
         if name != RELAY and use["traffic_cores"] > SATURATED_CORES:
             found.append(f"{name} is saturated ({use['traffic_cores']:.0%} of a core): times include its own queue")
         if use["traffic_queued"] > CROWDED_QUEUED:
             found.append(
                 f"{name} was ready to run and had no core for {use['traffic_queued']:.0%} of the time: "
-                "the machine is busy with something else, or too small"
+                "the machine is too busy, or too small"
             )
     return found
 
@@ -117,6 +133,12 @@ def _by_second(timeline: Timeline, kind: str, zero: float) -> list[list[float | 
         p50, p99 = histogram.quantile_ms(0.5), histogram.quantile_ms(0.99)
         rows.append([second - int(zero), histogram.count, p50, p99, histogram.longest_us / 1000])
     return rows
+
+
+def _during_traffic(series: Sequence[tuple[float, float]], instants: Mapping[str, float]) -> float:
+    from_at, until_at = instants.get("traffic", 0.0), instants.get("until", float("inf"))
+    values = [value for at, value in series if from_at < at <= until_at + 1]
+    return round(sum(values) / len(values), 3) if values else 0.0
 
 
 def _process(samples: Sequence[tuple[float, float, float, int]], instants: Mapping[str, float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadtest.report.summary import doubts
+from loadtest.report.verdict import missed_limits
 
 # Kinds of time in the order in which they are shown, and what they measure.
 KINDS = {
@@ -27,6 +28,7 @@ def show(summary: Mapping[str, Any], wrong: list[str]) -> str:
     """The whole table, the verdict last."""
     lines = [headline(summary), "", *_times(summary), "", *_counts(summary), "", *_processes(summary)]
     lines += [f"! {sentence}" for sentence in doubts(summary)]
+    missed = [f"  {sentence}" for sentence in missed_limits(summary) if sentence not in wrong]
     if wrong:
         lines += [
             "",
@@ -35,7 +37,7 @@ def show(summary: Mapping[str, Any], wrong: list[str]) -> str:
             *(f"    {each}" for each in summary["examples"]),
         ]
     else:
-        lines += ["", "PASSED"]
+        lines += ["", "PASSED, times aside" if missed else "PASSED", *missed]
     return "\n".join(lines)
 
 

@@ -7,5 +7,5 @@ SCENARIO = Scenario(
     summary="half of the users keep leaving and coming back; nothing is lost, doubled or reordered",
     churn_share=0.5,
     limits_ms={"login": 2000, "stored": 250, "delivered": 250, "signal": 250},
-    allowed=frozenset({"calls_cut", "calls_failed", "signals_lost"}),
+    allowed=frozenset({"calls_cut", "calls_failed", "answers_refused", "signals_lost"}),
 )

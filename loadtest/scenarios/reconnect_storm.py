@@ -13,6 +13,8 @@ SCENARIO = Scenario(
     relay_flags=("--drain-spread-s", "3"),
     disturbances=(Disturbance(0.25, Harm.RESTART), Disturbance(0.6, Harm.KILL)),
     limits_ms={"login": 15_000, "stored": 20_000, "delivered": 20_000, "call": 5_000},
-    allowed=frozenset({"logins_repeated", "connections_lost", "calls_cut", "calls_failed", "signals_lost"}),
+    allowed=frozenset(
+        {"logins_repeated", "connections_lost", "calls_cut", "calls_failed", "answers_refused", "signals_lost"}
+    ),
     drain_s=45.0,
 )

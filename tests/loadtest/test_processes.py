@@ -63,6 +63,16 @@ def test_the_meter_sees_what_a_process_uses_and_forgets_dead_ones(tmp_path: Path
     )
 
 
+def test_the_meter_sees_what_is_not_ours(tmp_path: Path) -> None:
+    stranger, child, meter = start(tmp_path, BUSY), start(tmp_path, SLEEP), Meter()
+    meter.sample([child])
+    while not meter.foreign or meter.foreign[-1][1] < 0.1:
+        stranger.wait(0.05)
+        meter.sample([child])
+    stranger.kill()
+    child.kill()
+
+
 def test_a_relay_comes_back_on_its_port(tmp_path: Path) -> None:
     relay = Relay(tmp_path, ())
     port, pid = relay.port, relay.child.pid

@@ -40,6 +40,7 @@ def outcome(**changes: Any) -> Outcome:
             "the relay": [(TRAFFIC + second, 0.5, 0.01, 50_000_000 + second) for second in range(SECONDS)],
             "locust worker 0": [(TRAFFIC + second, 0.3, 0.0, 60_000_000) for second in range(SECONDS)],
         },
+        foreign=[(TRAFFIC + second, 0.1) for second in range(SECONDS)],
         all_in_at=BEGIN + 2,
         events=[],
         examples=[],
@@ -83,6 +84,23 @@ def test_a_missed_limit_fails_a_run_unless_times_do_not_matter() -> None:
     summary = summarize(outcome(scenario=scenario))
     assert len(judge(summary)) == 1
     assert judge(summary, any_latency=True) == []
+
+
+def test_on_a_crowded_machine_limits_are_shown_and_do_not_decide() -> None:
+    scenario = dataclasses.replace(load_scenario("chat"), limits_ms={"call": 9.0})
+    summary = summarize(outcome(scenario=scenario, foreign=[(TRAFFIC + 1, 1.5)]))
+    assert judge(summary) == []
+    assert any("something else used 1.5 of the 2 cores" in sentence for sentence in doubts(summary))
+    text = show(summary, judge(summary))
+    assert "PASSED, times aside\n  call: 1 in 100" in text
+    lossy = summarize(outcome(foreign=[(TRAFFIC + 1, 1.5)], tally=Tally(logins=1, messages_lost=1)))
+    assert len(judge(lossy)) == 1
+
+
+def test_a_saturated_load_test_is_no_excuse() -> None:
+    scenario = dataclasses.replace(load_scenario("chat"), limits_ms={"call": 9.0})
+    busy = {"locust worker 0": [(TRAFFIC + 1, 0.99, 0.5, 1)]}
+    assert len(judge(summarize(outcome(scenario=scenario, samples=busy)))) == 1
 
 
 def test_a_limit_without_a_time_fails_a_run() -> None:
