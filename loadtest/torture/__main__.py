@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.torture.findings import CLASSES
+from loadtest.torture.guest import Guest
 from loadtest.torture.plan import RECEIVERS, ROOMS, SENDERS, make_plan
 from loadtest.torture.stage import Act, Goals, Setting, Stage
 from loadtest.torture.verdict import audit, settle
@@ -91,6 +92,7 @@ def _result(seed: int, stage: Stage, in_log: int, seconds: float) -> dict[str, A
         "kills": stage.kills,
         "cuts": stage.cuts,
         "cuts_left_open": stage.cuts_left_open,
+        "replacements_told": stage.replacements_told,
         "acknowledged": books.acknowledged,
         "in_log": in_log,
         "delivered": books.delivered,
@@ -98,6 +100,7 @@ def _result(seed: int, stage: Stage, in_log: int, seconds: float) -> dict[str, A
         "sdk_acknowledged": stage.programs.acknowledged,
         "devices": len(stage.devices),
         "rooms": len(stage.plan.rooms),
+        "room_moves": sum(device.moves for device in stage.devices if isinstance(device, Guest)),
         "conversations": len(books.conversations),
         **{kind: stage.findings.counts[kind] for kind in CLASSES},
         **({"wrong": wrong} if wrong else {}),

@@ -17,6 +17,10 @@ _SERIAL_BITS = 40
 _OFFSET_BITS = 40
 
 
+# Higher than any offset.
+_UNKNOWN = 1 << _OFFSET_BITS
+
+
 class Conversation:
     """A conversation's log as everybody saw it: at each offset the key of its message, 0 while nobody saw any."""
 
@@ -114,6 +118,11 @@ class Line:
         self.missing: set[int] = set()
 
     @property
+    def due(self) -> int:
+        """The offset up to which nothing more has to come, but for what is missing."""
+        return max(self.cursor, self.asked)
+
+    @property
     def processed(self) -> int:
         """The offset up to which nothing is missing."""
         return min(self.missing) - 1 if self.missing else self.cursor
@@ -195,15 +204,34 @@ class Received:
         for index, line in self.lines.items():
             line.at = line.told = 0
             line.settled = line.confirmed
-            if line.asked > line.confirmed:
+            if line.cursor > line.confirmed:
                 self.moved.add(index)
 
     def die(self) -> None:
         """The program ended and begins anew: what it did not acknowledge it does not know any more."""
         self.moved.clear()
         for line in self.lines.values():
-            line.cursor = line.asked
+            if line.asked != _UNKNOWN:
+                line.cursor = line.asked
             line.missing = {offset for offset in line.missing if offset <= line.asked}
+
+    def begin(self, conversation: Conversation, known: int) -> None:
+        """The user is about to become a member: everything up to `known` was stored before."""
+        line = self.lines[conversation.index] = Line()
+        line.cursor = line.settled = line.confirmed = known
+        line.asked = _UNKNOWN
+
+    def begun(self, conversation: Conversation, head: int, certain: bool) -> None:
+        """The user is a member now, and `head` was the last offset when that was said; `certain`: and when it began."""
+        line = self.line(conversation)
+        if certain and line.cursor < head:
+            line.cursor = line.settled = line.confirmed = head
+        line.asked = max(head, line.cursor)
+
+    def end(self, conversation: Conversation) -> None:
+        """The user is no member any more."""
+        self.lines.pop(conversation.index, None)
+        self.moved.discard(conversation.index)
 
     def take(self, conversation: Conversation, offset: int) -> tuple[str, str, int] | None:
         """A DELIVERY. Returns what is wrong with it: class, sentence and how often."""
@@ -238,6 +266,8 @@ class Received:
         acks = []
         for index in self.moved:
             line = self.lines[index]
+            if line.asked == _UNKNOWN:
+                continue
             if line.processed > max(line.told, line.confirmed):
                 line.told = line.processed
                 line.asked = max(line.asked, line.told)
@@ -252,8 +282,8 @@ class Received:
     def confirm(self, acks: dict[int, int]) -> None:
         """The relay has these on its disk."""
         for index, offset in acks.items():
-            line = self.lines[index]
-            line.confirmed = max(line.confirmed, offset)
+            if line := self.lines.get(index):
+                line.confirmed = max(line.confirmed, offset)
 
     def _process(self, conversation: Conversation, line: Line, offset: int) -> None:
         self.moved.add(conversation.index)

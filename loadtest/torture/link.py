@@ -9,6 +9,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from loadtest.torture.loop import READ, WRITE, Loop
+from relay.protocol.limits import HEADER_BYTES
+from relay.protocol.packets import Close, decode
 
 READ_BYTES = 256 * 1024
 
@@ -199,3 +201,24 @@ class Link:
         if self._sock is not None:
             self.close()
             self._on_lost(reason)
+
+
+def last_words(sock: socket.socket, partial: bytes) -> int | None:
+    """The code of the CLOSE that ends what the relay sent, 0 if it ended without; None if it has not ended yet, or was
+    reset. `partial` was read before.
+    """
+    data = partial
+    while True:
+        try:
+            more = sock.recv(READ_BYTES)
+        except OSError:
+            return None
+        if not more:
+            break
+        data += more
+    last = b""
+    while data:
+        size = HEADER_BYTES + int.from_bytes(data[:HEADER_BYTES], "big")
+        last, data = data[HEADER_BYTES:size], data[size:]
+    packet = decode(last) if last else None
+    return packet.code if isinstance(packet, Close) else 0

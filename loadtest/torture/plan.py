@@ -10,6 +10,9 @@ SENDERS = 100
 RECEIVERS = 100
 ROOMS = 10
 
+# Of each kind: senders, receivers, guests, of whom there are as many as rooms.
+_ROOM_USERS = (10, 10, 2)
+
 
 class Habit(NamedTuple):
     """What a device does."""
@@ -28,6 +31,8 @@ class Habit(NamedTuple):
     syncs: float = 0.0
     # Reads so many bytes now and then instead of everything at once; 0: everything.
     sip_bytes: int = 0
+    # Leaves its rooms and comes back.
+    roams: bool = False
 
 
 class Member(NamedTuple):
@@ -72,7 +77,8 @@ def make_plan(seed: int, senders: int = SENDERS, receivers: int = RECEIVERS, roo
     dice = random.Random(f"plan {seed}")
     sending = [f"s{number:02}" for number in range(senders)]
     listening = [f"r{number:02}" for number in range(receivers)]
-    halls = {f"#room{number}": _crowd(dice, sending, listening) for number in range(rooms)}
+    guests = [f"g{number:02}" for number in range(rooms)]
+    halls = {f"#room{number}": _crowd(dice, sending, listening, guests) for number in range(rooms)}
     members: list[Member] = []
 
     def add(user: str, device: str, habit: Habit, targets: tuple[str, ...] = ()) -> None:
@@ -91,11 +97,15 @@ def make_plan(seed: int, senders: int = SENDERS, receivers: int = RECEIVERS, roo
         add(user, "one", _listener(dice, slow=number % 25 == 3))
         if number % 2 == 0:
             add(user, "two", _listener(dice))
+    for user in guests:
+        add(user, "only", Habit(dies=0.2, ack_s=dice.uniform(0.0, 0.1), syncs=0.2, roams=True))
     return Plan(tuple(members), halls)
 
 
-def _crowd(dice: random.Random, sending: list[str], listening: list[str]) -> tuple[str, ...]:
-    return (*dice.sample(sending, min(10, len(sending))), *dice.sample(listening, min(10, len(listening))))
+def _crowd(dice: random.Random, *kinds: list[str]) -> tuple[str, ...]:
+    """Who is in a room: some of each kind, the owner first."""
+    numbers = zip(kinds, _ROOM_USERS, strict=True)
+    return tuple(user for users, number in numbers for user in dice.sample(users, min(number, len(users))))
 
 
 def _targets(dice: random.Random, user: str, listening: list[str], halls: list[str]) -> tuple[str, ...]:

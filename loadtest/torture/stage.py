@@ -16,10 +16,12 @@ from loadtest.torture import sdk
 from loadtest.torture.books import Books
 from loadtest.torture.device import Device
 from loadtest.torture.findings import Findings
-from loadtest.torture.link import Cut, Ending
+from loadtest.torture.guest import Guest
+from loadtest.torture.link import Cut, Ending, last_words
 from loadtest.torture.loop import Loop
 from loadtest.torture.plan import Plan
 from loadtest.torture.process import RelayProcess
+from relay.protocol.codes import CloseCode
 
 _TICK_S = 0.1
 _SOURCE = "127.0.0.1"
@@ -88,6 +90,7 @@ class Stage:
         self.kills = 0
         self.cuts = 0
         self.cuts_left_open = 0
+        self.replacements_told = 0
         self.storm_s = 0.0
         self.up_s = 0.0
         self._report = report
@@ -98,7 +101,7 @@ class Stage:
         self._progress: tuple[int, ...] = ()
         self._progress_at = time.monotonic()
         self._joining = 0
-        self.devices = [Device(member, self) for member in plan.members]
+        self.devices = [Guest(member, self) if member.habit.roams else Device(member, self) for member in plan.members]
 
     @property
     def address(self) -> tuple[str, int]:
@@ -146,11 +149,22 @@ class Stage:
         after_bytes = int(_CUT_MAX_BYTES ** self.dice.random())
         return Cut(after_bytes, self.dice.random() < 0.5, ending)
 
-    def keep_open(self, sock: socket.socket | None) -> None:
-        """Leave an old connection open for a while."""
-        if sock is not None:
-            self.cuts_left_open += 1
-            self.loop.later(self.dice.uniform(0, _KEPT_OPEN_S), sock.close)
+    def keep_open(self, sock: socket.socket | None, partial: bytes, owner: str) -> None:
+        """Leave an old connection open for a while; then see whether its session was told that it was replaced."""
+        if sock is None:
+            return
+        self.cuts_left_open += 1
+        lives = self.process.starts, self.kills
+
+        def close() -> None:
+            told = last_words(sock, partial)
+            sock.close()
+            if told == CloseCode.REPLACED:
+                self.replacements_told += 1
+            elif told is not None and owner and (self.process.starts, self.kills) == lives:
+                self.findings.add("failed", "", f"{owner} was replaced, and told {told} instead")
+
+        self.loop.later(self.dice.uniform(0, _KEPT_OPEN_S), close)
 
     def note_cut(self) -> None:
         """A connection was cut as planned."""
@@ -261,9 +275,7 @@ class Stage:
         """
         if time.monotonic() - self._progress_at < _QUIET_S:
             return False
-        if not self.programs.done or any(device.unanswered or not device.ready for device in self.devices):
-            return False
-        return all(not device.behind() for device in self.devices)
+        return self.programs.done and all(device.settled for device in self.devices)
 
     def _end(self) -> None:
         self.act = Act.OVER

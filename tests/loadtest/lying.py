@@ -24,7 +24,7 @@ def early() -> None:
     honest = Database.commit
 
     def commit(self: Database) -> None:
-        if _dice.random() < 0.02:
+        if _dice.random() < 0.003:
             honest(self)
 
     Database.commit = commit  # type: ignore[method-assign]
@@ -64,7 +64,14 @@ def talkative() -> None:
     _tamper(lambda frames, at: [*frames[:at], b"\0\0\0\1\xc0", *frames[at:]])
 
 
-LIES = {lie.__name__: lie for lie in (early, forgetful, careless, lossy, stuttering, altering, talkative)}
+def clinging() -> None:
+    """Goes on delivering to those who have left a room."""
+    from relay.router.rooms import LiveRooms
+
+    LiveRooms.leave = lambda self, room, user: None  # type: ignore[method-assign]
+
+
+LIES = {lie.__name__: lie for lie in (early, forgetful, careless, lossy, stuttering, altering, talkative, clinging)}
 
 
 def _tamper(change: Callable[[list[bytes], int], list[bytes]]) -> None:

@@ -70,6 +70,7 @@ FOUND = {
     "altering": "corrupted",
     "careless": "duplicated",
     "talkative": "failed",
+    "clinging": "unexpected",
 }
 
 
@@ -209,6 +210,36 @@ def test_own_messages_come_unless_their_sender_was_told() -> None:
     assert reader.line.missing == {2}
 
 
+def test_a_member_gets_what_is_stored_from_the_moment_she_joined() -> None:
+    for first, wrong_with_it in ((5, ["duplicated"]), (6, []), (7, [])):
+        reader = Reader()
+        reader.received.begin(reader.conversation, 3)
+        reader.received.begun(reader.conversation, 5, certain=True)
+        assert reader.get(first) == wrong_with_it
+        assert reader.line.missing == ({6} if first == 7 else set())
+
+
+def test_who_does_not_know_when_she_joined_may_get_anything_between() -> None:
+    for first, wrong_with_it in ((3, ["duplicated"]), (4, []), (6, []), (7, [])):
+        reader = Reader()
+        reader.received.begin(reader.conversation, 3)
+        reader.received.connect()
+        reader.received.begun(reader.conversation, 5, certain=False)
+        assert reader.get(first) == wrong_with_it
+        assert reader.line.missing == ({6} if first == 7 else set())
+
+
+def test_what_comes_before_the_answer_to_joining_counts() -> None:
+    reader = Reader()
+    reader.received.begin(reader.conversation, 3)
+    assert [reader.get(6), reader.get(7)] == [[], []]
+    assert reader.received.acknowledge() == []
+    reader.received.begun(reader.conversation, 5, certain=True)
+    assert reader.line.due == 7
+    assert reader.get(8) == []
+    assert reader.received.acknowledge() == [(0, 8)]
+
+
 def test_two_messages_at_one_offset_are_unexpected() -> None:
     kept = books()
     for serial in (1, 2):
@@ -288,14 +319,15 @@ def test_all_kinds_of_users_take_part() -> None:
     for member in plan.members:
         devices.setdefault(member.user, []).append(member)
     assert sum(any(one.habit.in_flight for one in of_user) for of_user in devices.values()) == 100
-    assert sum(not any(one.habit.in_flight for one in of_user) for of_user in devices.values()) == 100
+    assert sum(not any(one.habit.in_flight for one in of_user) for of_user in devices.values()) == 100 + 10
     assert any(len(of_user) > 1 for of_user in devices.values())
     assert any(habit.absent_s for habit in habits)
     assert any(habit.dies and habit.receives for habit in habits)
     assert any(habit.dies and habit.in_flight for habit in habits)
     assert any(habit.in_flight and habit.receives for habit in habits)
     assert any(habit.sip_bytes for habit in habits)
-    assert {len(set(users)) for users in plan.rooms.values()} == {20}
+    assert {len(set(users)) for users in plan.rooms.values()} == {22}
+    assert sum(habit.roams for habit in habits) == 10
     assert all(member.user in plan.rooms[to] for member in plan.members for to in member.targets if to[0] == "#")
     assert set(plan.conversations()) >= set(plan.rooms)
 
