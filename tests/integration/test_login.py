@@ -8,7 +8,7 @@ import pytest
 from relay.protocol.codes import CloseCode
 from relay.protocol.packets import Challenge, Close, Hello, Proof, Signal, Welcome, decode
 from relay.protocol.scram import MECHANISM, ClientLogin
-from tests.integration.peer import PASSWORD, Peer
+from tests.integration.peer import PASSWORD, Peer, eventually
 from tests.integration.stage import Stage
 from tests.process import run
 
@@ -210,20 +210,31 @@ def test_a_made_up_salt_is_always_the_same(stage: Stage) -> None:
     assert salt(known) == salt(known)
 
 
-def test_failures_delay_their_address_and_nobody_else(stage: Stage) -> None:
+def test_failures_delay_the_next_failure_and_nobody_else(stage: Stage) -> None:
+    """The answers to guesses at one account come later and later, wherever they come from; its owner waits for none."""
     victim = stage.user()
     inside = stage.session(victim, "inside")
-    attackers = [stage.connect() for _ in range(4)]
-    exchanges = [begin(peer, victim, "guess") for peer in attackers]
-    for peer, exchange in zip(attackers, exchanges, strict=True):
-        peer.send(Proof(exchange.final))
-    # Guesses made together are judged one after the other, each behind the answer to the one before.
-    stage.one_log_line(attackers[0], "WARNING", f"login as '{victim}' failed")
+    attackers = [stage.connect(stage.relay.source()) for _ in range(4)]
+    for peer in attackers:
+        peer.send(Proof(begin(peer, victim, "guess").final))
+        stage.one_log_line(peer, "WARNING", f"login as '{victim}' failed")
     owner = stage.connect(stage.relay.source())
     owner.log_in(victim, "outside")
     owner.alive()
     inside.alive()
     assert not attackers[-1].has_news()
+    assert [peer.closing() for peer in attackers] == [REFUSED] * 4
+
+
+def test_guesses_made_together_wait_for_each_other(stage: Stage) -> None:
+    victim = stage.user()
+    attackers = [stage.connect() for _ in range(4)]
+    exchanges = [begin(peer, victim, "guess") for peer in attackers]
+    for peer, exchange in zip(attackers, exchanges, strict=True):
+        peer.send(Proof(exchange.final))
+    eventually(lambda: any(peer.has_news() for peer in attackers), lambda: "an answer to a guess")
+    stage.connect(stage.relay.source()).log_in(victim)
+    assert not all(peer.has_news() for peer in attackers)
     assert [peer.closing() for peer in attackers] == [REFUSED] * 4
 
 
