@@ -54,16 +54,20 @@ class Directory:
 
         Raises TooManySessionsError; nothing has changed then.
         """
+        replaced = self.replace(subscriber.address)
         devices = self._users.get(subscriber.user, {})
-        older = devices.get(subscriber.device)
-        if older is not None:
-            older.end(CloseCode.REPLACED, f"another program logged in as {subscriber.address}")
-            devices = self._users.get(subscriber.user, {})
-        elif len(devices) >= self._sessions_per_user_max:
+        if not replaced and len(devices) >= self._sessions_per_user_max:
             raise TooManySessionsError
         self._users.setdefault(subscriber.user, devices)[subscriber.device] = subscriber
         self._sessions[subscriber.address] = subscriber
         self._update_routes(subscriber)
+
+    def replace(self, address: str) -> bool:
+        """Tell and close the session with this address, because another one takes its place. Whether there was one."""
+        older = self._sessions.get(address)
+        if older is not None:
+            older.end(CloseCode.REPLACED, f"another program logged in as {address}")
+        return older is not None
 
     def detach(self, subscriber: Subscriber) -> None:
         """Make a session unreachable. One that is not in the directory (any more) is ignored."""

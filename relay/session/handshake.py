@@ -159,7 +159,7 @@ class Handshake:
             self._wait_for_turn(peer_host(peer))
             data = self._authenticator.prove(connection, account, proof)
             assert account is not None
-            last_message_id = self._prepare(account.name, hello.device)
+            last_message_id = self._take_over(account.name, hello.device)
             if self._surroundings.router.directory.is_barred(account.name, account.credentials.stored_key):
                 raise LoginRefusedError("the account was changed meanwhile")
         except LoginRefusedError as error:
@@ -176,6 +176,15 @@ class Handshake:
         )
         self._begin(session, connection, data, last_message_id)
         return True
+
+    def _take_over(self, user: str, device: str) -> int:
+        """The last message id of the device, once no session of it is left that could send another. Yields."""
+        directory, address = self._surroundings.router.directory, f"{user}/{device}"
+        while True:
+            directory.replace(address)
+            last_message_id = self._prepare(user, device)
+            if directory.session(address) is None:
+                return last_message_id
 
     def _wait_for_turn(self, host: str) -> None:
         """While the answer to a failed attempt is held back, further attempts from that address wait as long: those

@@ -405,6 +405,26 @@ def test_the_second_login_of_a_device_replaces_the_first(gate: Gate) -> None:
     assert second.receive() == Pong(1)
 
 
+def test_the_last_message_id_is_asked_for_when_the_older_session_can_send_nothing_more(gate: Gate) -> None:
+    first, _ = gate.login()
+    directory = gate.wire.town.router.directory
+    asked: list[bool] = []
+
+    def prepare(user: str, device: str) -> int:
+        asked.append(directory.session("alice/phone") is not None)
+        if len(asked) == 1:
+            # Meanwhile a third program has logged in as the same device, and may have sent something.
+            gate.login()
+        return len(asked)
+
+    gate.prepare = prepare
+    _, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+    assert welcome.last_message_id == len(asked) == 3
+    assert not any(asked)
+    assert first.closing().code == CloseCode.REPLACED
+
+
 def test_a_failed_login_is_answered_late_but_others_are_not(gates: Callable[..., Gate]) -> None:
     gate = gates(delay_max_s=60.0)
     for _ in range(12):
