@@ -222,7 +222,6 @@ def test_failures_delay_the_next_failure_and_nobody_else(stage: Stage) -> None:
     owner.log_in(victim, "outside")
     owner.alive()
     inside.alive()
-    assert not attackers[-1].has_news()
     assert [peer.closing() for peer in attackers] == [REFUSED] * 4
 
 
@@ -234,7 +233,6 @@ def test_guesses_made_together_wait_for_each_other(stage: Stage) -> None:
         peer.send(Proof(exchange.final))
     eventually(lambda: any(peer.has_news() for peer in attackers), lambda: "an answer to a guess")
     stage.connect(stage.relay.source()).log_in(victim)
-    assert not all(peer.has_news() for peer in attackers)
     assert [peer.closing() for peer in attackers] == [REFUSED] * 4
 
 
