@@ -85,7 +85,7 @@ def test_a_login_under_way_is_told_too(tmp_path: Path) -> None:
 def test_what_was_acknowledged_before_the_end_is_there_afterwards(tmp_path: Path) -> None:
     with RelayProcess(tmp_path, drain_spread_s=0) as relay:
         sender, user = session(relay), relay.user()
-        number = 1000
+        number = 20_000
         sender.send(*(Message(sender.address, user, i, "", b"%d" % i) for i in range(1, number + 1)))
         assert sender.expect(Stored).offset == 1
         relay.process.process.send_signal(signal.SIGTERM)
