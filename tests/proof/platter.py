@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from random import Random
 
-from tests.proof.recording import Created, Deleted, DirectorySynced, Event, Synced, Truncated, Written
+from tests.proof.recording import Created, Deleted, DirectorySynced, Event, Synced, SyncFailed, Truncated, Written
 
 SECTOR_BYTES = 512
 
@@ -41,6 +41,10 @@ class Inode:
             apply(self.durable, change)
         self.pending.clear()
 
+    def lose(self) -> None:
+        """A sync failed: Linux counts these writes as done, and they never reach the disk."""
+        self.pending.clear()
+
 
 class Platter:
     """The disk under a record: `play` moves it on, `image` shows it after a power cut now."""
@@ -61,6 +65,8 @@ class Platter:
                 self._unsynced.clear()
             case Synced(file):
                 self._now[file].sync()
+            case SyncFailed(file):
+                self._now[file].lose()
             case Written() | Truncated():
                 self._now[event.file].pending.append(event)
 

@@ -42,6 +42,12 @@ class Synced(NamedTuple):
     file: str
 
 
+class SyncFailed(NamedTuple):
+    """A sync of the file has failed. What it was to cover may be lost, and no later sync will tell."""
+
+    file: str
+
+
 class Deleted(NamedTuple):
     """The file was removed from its directory; for good after the next DirectorySynced."""
 
@@ -58,7 +64,7 @@ class Noted(NamedTuple):
     what: Any
 
 
-Event = Created | Written | Truncated | Synced | Deleted | DirectorySynced | Noted
+Event = Created | Written | Truncated | Synced | SyncFailed | Deleted | DirectorySynced | Noted
 
 
 class Fault:
@@ -111,7 +117,11 @@ class RecordingFile(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:  # noqa: N802
         if self.name:
-            self._record.fault.before_sync(self)
+            try:
+                self._record.fault.before_sync(self)
+            except apsw.Error:
+                self._record.add(SyncFailed(self.name))
+                raise
         super().xSync(flags)
         if self.name:
             self._record.add(Synced(self.name))

@@ -45,7 +45,7 @@ class Script:
         self._random = random
         self._clock_ms = 1_000_000
         self._last_ids: dict[tuple[str, str], int] = {}
-        self._sent: list[Append] = []
+        self.sent: list[Append] = []
 
     def first(self) -> Step:
         """Something to begin with: users and rooms."""
@@ -76,8 +76,8 @@ class Script:
     def message(self) -> Append:
         """A message that names itself in its packet; sometimes one that was sent before, sometimes a long one."""
         random = self._random
-        if self._sent and random.random() < 0.05:
-            return random.choice(self._sent[-400:])
+        if self.sent and random.random() < 0.05:
+            return random.choice(self.sent[-400:])
         user, device = random.choice(NAMES), random.choice(DEVICES)
         to = random.choice(ROOMS) if random.random() < 0.4 else conversation_for(user, random.choice(NAMES))
         number = self._last_ids.get((user, device), 0) + random.choice([1, 1, 1, 1, 2])
@@ -85,7 +85,7 @@ class Script:
         length = random.choice([0, 20, 128, 128, 128, 400, 3000, random.randint(0, 30_000)])
         packet = b"<%b %b/%b %d>" % (to.encode(), user.encode(), device.encode(), number) + random.randbytes(length)
         item = Append(to, user, device, number, packet)
-        self._sent.append(item)
+        self.sent.append(item)
         return item
 
     def _append(self) -> Step:
