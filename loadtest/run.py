@@ -72,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted; everything that was started is being stopped")
         return INTERRUPTED
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # stopping is what a second one would ask for
         run.stop()
         if options.keep:
             print(f"kept: {directory}")
