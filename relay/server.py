@@ -169,10 +169,11 @@ class Relay:
             settings.slow_reader_timeout_s,
         )
         secret = self._ask(lambda store: store.secret())
+        generation = self._ask(lambda store: store.generation())
         # The first look tells nothing, but what changes from now on will be told.
         self._ask(lambda store: store.account_changes())
         self._handshake = Handshake(
-            Terms(settings.handshake_timeout_s, int(settings.keepalive_interval_s * 1000), AGENT),
+            Terms(settings.handshake_timeout_s, int(settings.keepalive_interval_s * 1000), AGENT, generation),
             self.registry,
             Authenticator(self._look_up, secret, settings.scram_iterations),
             Throttle(settings.login_delay_max_s),

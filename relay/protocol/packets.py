@@ -49,7 +49,8 @@ class Welcome(NamedTuple):
     """The login succeeded. `data` proves that the relay knows the user's key (server-final message).
 
     `last_message_id`: the highest message id the relay has stored from this device; the next one is higher.
-    `keepalive_ms`: the relay sends PING after that much silence. `ticket`: for the next login, or nil.
+    `keepalive_ms`: the relay sends PING after that much silence. `ticket`: for the next login, or nil. `generation`:
+    names the relay's logs; another one than before means that they were restored, and offsets are others'.
     """
 
     version: int
@@ -61,6 +62,7 @@ class Welcome(NamedTuple):
     frame_max: int
     ticket: bytes | None
     agent: str
+    generation: str
 
 
 class Ping(NamedTuple):

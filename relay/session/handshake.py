@@ -41,6 +41,7 @@ class Terms(NamedTuple):
     handshake_timeout_s: float
     keepalive_ms: int
     agent: str
+    generation: str
 
 
 class _RefusedError(Exception):
@@ -209,6 +210,7 @@ class Handshake:
                 frame_max=FRAME_MAX,
                 ticket=None,
                 agent=self._terms.agent,
+                generation=self._terms.generation,
             )
         )
         # WELCOME goes into the outbox before the session can be found: nothing overtakes it.

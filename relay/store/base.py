@@ -391,5 +391,11 @@ class Store(Reader):
         """32 random bytes, made when the store was created: the relay derives from them what must not be guessed."""
 
     @abstractmethod
+    def generation(self) -> str:
+        """Names these logs: made at random with the store, and anew when a backup is restored. While it is the same, an
+        offset means the same message.
+        """
+
+    @abstractmethod
     def reader(self) -> Reader:
         """A read side for another thread."""

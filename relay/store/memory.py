@@ -220,6 +220,7 @@ class MemoryStore(_MemoryReader, Store):
     def __init__(self) -> None:
         super().__init__({}, {}, {})
         self._secret = os.urandom(32)
+        self._generation = os.urandom(8).hex()
         self._changes: dict[str, None] = {}
         self._listening = False
 
@@ -349,6 +350,9 @@ class MemoryStore(_MemoryReader, Store):
 
     def secret(self) -> bytes:
         return self._secret
+
+    def generation(self) -> str:
+        return self._generation
 
     def reader(self) -> Reader:
         return _MemoryReader(self._users, self._logs, self._rooms)

@@ -49,7 +49,7 @@ def finish(login: Login, *received: bytes) -> bytes:
 
 class TestRelay:
     def welcome(self, data: bytes) -> Welcome:
-        return Welcome(1, "alice/phone", data, 1, 1, 0, 1, None, "t")
+        return Welcome(1, "alice/phone", data, 1, 1, 0, 1, None, "t", "g1")
 
     def log_in(self, password: str, forge: bool = False) -> None:
         server, login = ServerConnection(), RelayDialect().login(ALICE, True)

@@ -51,6 +51,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 
 USER, PASSWORD, DEVICE = "alice", "correct horse", "laptop"
 SESSION = f"{USER}/{DEVICE}"
+GENERATION = "5f1c0a9be27d4483"
 TIME_MS = 1_767_225_600_000  # 2026-01-01 00:00 UTC
 
 
@@ -138,7 +139,9 @@ EXAMPLES: dict[str, Packet] = {
     "HELLO": Hello(1, 1, USER, DEVICE, MECHANISM, LOGIN.client_first.encode(), "example/1.0"),
     "CHALLENGE": Challenge(1, LOGIN.server_first.encode()),
     "PROOF": Proof(LOGIN.client_final.encode()),
-    "WELCOME": Welcome(1, SESSION, LOGIN.server_final.encode(), 25_000, TIME_MS, 6, FRAME_MAX, None, "relay/0.1.0"),
+    "WELCOME": Welcome(
+        1, SESSION, LOGIN.server_final.encode(), 25_000, TIME_MS, 6, FRAME_MAX, None, "relay/0.1.0", GENERATION
+    ),
     "PING": Ping(42),
     "PONG": Pong(42),
     "CLOSE": Close(CloseCode.SHUTTING_DOWN, "the relay restarts", 3000),

@@ -12,7 +12,7 @@ CREDENTIALS = make_credentials(PASSWORD, ITERATIONS_MIN)
 
 def welcome_for(data: bytes) -> Welcome:
     """A WELCOME with the given server-final message."""
-    return Welcome(1, SESSION, data, 25_000, 0, 0, 2**20, None, "test")
+    return Welcome(1, SESSION, data, 25_000, 0, 0, 2**20, None, "test", "g1")
 
 
 class RelayEnd:

@@ -113,12 +113,12 @@ def bob(relay: tuple[str, int]) -> Iterator[Stranger]:
 
 def test_welcome_holds_what_the_table_says(relay: tuple[str, int]) -> None:
     stranger = Stranger(relay)
-    number, version, session, data, keepalive_ms, time_ms, last_message_id, frame_max, ticket, agent = stranger.log_in(
-        "alice", "new"
-    )
+    number, version, session, data, keepalive_ms, time_ms, *rest = stranger.log_in("alice", "new")
+    last_message_id, frame_max, ticket, agent, generation = rest
     assert (number, version, session, last_message_id, frame_max, ticket) == (4, 1, "alice/new", 0, 1048576, None)
     assert data.startswith(b"v=")
     assert agent.startswith("relay/")
+    assert len(generation) == 16
     assert keepalive_ms > 0
     assert time_ms > 1_700_000_000_000
     stranger.socket.close()

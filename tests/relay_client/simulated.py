@@ -60,6 +60,7 @@ class SimulatedRelay:
         self.methods: dict[str, set[str]] = {}
         self.received: list[Packet] = []  # everything that logged-in sessions sent, in order
         self.keepalive_ms = 25_000
+        self.generation = "g1"
         self.sessions_lag = False  # whether new sessions begin lagging
         self.hook: Hook = lambda session, packet: False
         # What a new connection gets instead of a login, if set.
@@ -206,7 +207,8 @@ class Session:
         last_id = max(self.relay.ids.get(self.device, {}), default=0)
         keepalive_ms = self.relay.keepalive_ms
         self.lagging = self.relay.sessions_lag
-        login.welcome(Welcome(1, self.address, proven, keepalive_ms, TIME_MS, last_id, FRAME_MAX, None, "simulated/1"))
+        told = (keepalive_ms, TIME_MS, last_id, FRAME_MAX, None, "simulated/1", self.relay.generation)
+        login.welcome(Welcome(1, self.address, proven, *told))
         self._frames.feed(login.take_rest())
         self._login = None
 

@@ -44,7 +44,7 @@ class Gate:
         self.look_up: Callable[[str], Account | None] = self.accounts.get
         self.surroundings = wire.surroundings._replace(on_gone=self._forget)
         self.handshake = Handshake(
-            Terms(timeout_s, 25_000, "relay/test"),
+            Terms(timeout_s, 25_000, "relay/test", "g1"),
             self.registry,
             Authenticator(self._look_up, bytes(32), ITERATIONS_MIN),
             self.throttle,

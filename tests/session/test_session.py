@@ -273,7 +273,7 @@ def test_a_call_is_answered_by_another_session(wire: Wire) -> None:
         (encode_frame(b"\x92\x05\x01\x01"), CloseCode.BAD_PACKET),
         (encode_frame(b"\x92\x05\xff"), CloseCode.BAD_PACKET),
         (b"GET / HTTP/1.1\r\n\r\n", CloseCode.BAD_FRAME),
-        (encode(Welcome(1, "a/b", b"", 1, 1, 1, 1, None, "")), CloseCode.NOT_ALLOWED_NOW),
+        (encode(Welcome(1, "a/b", b"", 1, 1, 1, 1, None, "", "")), CloseCode.NOT_ALLOWED_NOW),
         (encode(Stored(1, "a@b", 1, 1)), CloseCode.NOT_ALLOWED_NOW),
     ],
 )

@@ -368,6 +368,11 @@ class StoreContract:
         assert len(secret) == 32
         assert self.again(store).secret() == secret
 
+    def test_the_generation_stays(self, store: Store) -> None:
+        generation = store.generation()
+        assert len(generation) == 16
+        assert self.again(store).generation() == generation
+
     # Removed accounts.
 
     def test_a_removed_user_gets_no_messages(self, users: Store) -> None:

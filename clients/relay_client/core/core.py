@@ -312,6 +312,7 @@ class Core:
 
     def _handle_welcome(self, welcome: packets.Welcome) -> None:
         self._outbox.welcome(welcome.last_message_id)
+        self._inbox.welcome(welcome.generation)
         self._events.append(Connected(self.session, self._link.epoch > 1))
         self._flush_acks()
         for method in self._setups:

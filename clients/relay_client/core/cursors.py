@@ -4,7 +4,7 @@ The relay delivers a conversation in order and without holes, but after a cut it
 acknowledgement it knows of. What makes that exactly-once for the program is here.
 """
 
-from collections import deque
+from collections import Counter, deque
 from enum import Enum
 
 
@@ -60,6 +60,7 @@ class Cursors:
         self._conversations: dict[str, _Conversation] = {}
         self._dirty: dict[str, None] = {}  # an ordered set: conversations with something to acknowledge
         self._unconfirmed: dict[str, int] = {}  # acknowledged, and not known to be on the relay's disk
+        self._stale: Counter[tuple[str, int]] = Counter()  # handed to the program before `renew`, and not done with
         self.outstanding = 0  # messages handed to the program and not done with
 
     def arrive(self, name: str, offset: int, own: bool) -> Arrival:
@@ -113,13 +114,26 @@ class Cursors:
         return True
 
     def done(self, name: str, offset: int) -> bool:
-        """The program is done with a message. False if it was before."""
+        """The program is done with a message. False if it was before, or if it is one from before `renew`: the program
+        gets those first."""
+        if self._stale and self._stale[name, offset]:
+            self._stale[name, offset] -= 1
+            self.outstanding -= 1
+            return False
         conversation = self._conversations.get(name)
         if conversation is None or not conversation.finish(offset):
             return False
         self.outstanding -= 1
         self._dirty[name] = None
         return True
+
+    def renew(self) -> None:
+        """The logs are others from now on: nothing was received of them, nor is anything to be acknowledged."""
+        for name, conversation in self._conversations.items():
+            self._stale.update((name, offset) for offset in conversation.waiting if offset not in conversation.done)
+        self._conversations.clear()
+        self._dirty.clear()
+        self._unconfirmed.clear()
 
     def take_acks(self) -> list[tuple[str, int]]:
         """(conversation, delivered) for all conversations in which there is something new to acknowledge."""

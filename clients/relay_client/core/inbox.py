@@ -28,11 +28,21 @@ class Inbox:
         self._done_since = 0
         # Where the relay skipped something, to see whether it does so again.
         self._hole: tuple[str, int] | None = None
+        # Which logs the offsets are of; None before the first WELCOME.
+        self._generation: str | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether the program is too far behind."""
         return self._cursors.outstanding >= INBOX_MAX
+
+    def welcome(self, generation: str) -> None:
+        """The relay's logs are these. After others, offsets seen before are other messages, and the relay knows where
+        the device is."""
+        if self._generation not in (None, generation):
+            self._cursors.renew()
+            self._hole = None
+        self._generation = generation
 
     def deliver(self, delivery: packets.Delivery, session: str, now: float) -> list[Event]:
         """What the program is told about a DELIVERY; nothing for repetitions and for what `session`, we, sent.

@@ -161,8 +161,17 @@ def _add_rooms(database: Database) -> None:
     database.execute(_VERSION_2)
 
 
+def _name_generation(database: Database) -> None:
+    database.execute("INSERT INTO facts VALUES ('generation', ?)", (new_generation(),))
+
+
+def new_generation() -> str:
+    """See Store.generation."""
+    return os.urandom(8).hex()
+
+
 # Entry n leads from version n to n + 1.
-MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms]
+MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms, _name_generation]
 
 
 def prepare(database: Database, migrations: list[Callable[[Database], None]] = MIGRATIONS) -> None:

@@ -148,6 +148,10 @@ class SqliteStore(SqliteReader, Store):
         with self._database.reading():
             return bytes(self._database.rows("SELECT value FROM facts WHERE name = 'secret'")[0][0])
 
+    def generation(self) -> str:
+        with self._database.reading():
+            return str(self._database.rows("SELECT value FROM facts WHERE name = 'generation'")[0][0])
+
     def reader(self) -> Reader:
         self._load()
         return SqliteReader(self._database.path, self._log.unindexed)

@@ -58,3 +58,28 @@ def test_only_what_was_confirmed_is_not_acknowledged_again() -> None:
     cursors.confirm(asked)
     cursors.lost()
     assert cursors.take_acks() == [("d", 2)]
+
+
+def test_after_a_restore_nothing_is_seen_and_nothing_to_be_acknowledged() -> None:
+    cursors = Cursors()
+    for offset in (1, 2, 3):
+        cursors.arrive("c", offset, own=False)
+    cursors.done("c", 1)
+    cursors.take_acks()
+    cursors.renew()
+    cursors.lost()
+    assert cursors.take_acks() == [] and cursors.unconfirmed() == {}
+    assert cursors.arrive("c", 2, own=False) is Arrival.NEW
+
+
+def test_what_the_program_had_before_a_restore_does_not_count_for_the_same_offset_after_it() -> None:
+    cursors = Cursors()
+    for offset in (1, 2):
+        cursors.arrive("c", offset, own=False)
+    cursors.renew()
+    cursors.arrive("c", 2, own=False)
+    assert cursors.outstanding == 3
+    assert not cursors.done("c", 1) and not cursors.done("c", 2)
+    assert cursors.take_acks() == [] and cursors.outstanding == 1
+    assert cursors.done("c", 2)
+    assert cursors.take_acks() == [("c", 2)] and cursors.outstanding == 0

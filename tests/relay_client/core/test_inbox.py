@@ -117,3 +117,13 @@ def test_a_long_backlog_costs_the_same_per_message() -> None:
     for offset in range(1, 30_001):
         inbox.done("alice@bob", offset, 0)
     assert inbox.take_acks() == [Ack("alice@bob", 30_000, None)]
+
+
+def test_offsets_of_other_logs_are_other_messages() -> None:
+    inbox = Inbox()
+    inbox.welcome("g1")
+    assert offsets(inbox, delivery(1), delivery(2)) == [1, 2]
+    inbox.welcome("g1")
+    assert offsets(inbox, delivery(2), delivery(3)) == [3]
+    inbox.welcome("g2")
+    assert offsets(inbox, delivery(2), delivery(3)) == [2, 3]

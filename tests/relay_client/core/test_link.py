@@ -160,7 +160,7 @@ def test_a_welcome_without_proof_is_refused() -> None:
     wire = Wire()
     wire.dial()
     assert wire.session is not None
-    wire.session.push_bytes(encode(Welcome(1, "alice/laptop", b"", 1000, TIME_MS, 0, 2**20, None, "thief/1")))
+    wire.session.push_bytes(encode(Welcome(1, "alice/laptop", b"", 1000, TIME_MS, 0, 2**20, None, "thief/1", "g1")))
     wire.carry(to_relay=0)
     assert isinstance(wire.core.error, errors.ConnectionEnded)
 
