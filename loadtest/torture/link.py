@@ -72,11 +72,15 @@ class Link:
     def has_room(self) -> bool:
         return self._unsent < UNSENT_MAX_BYTES
 
-    def connect(self, address: tuple[str, int], source: str) -> None:
-        """Begin to connect; what is sent meanwhile waits."""
+    def connect(self, address: tuple[str, int], source: str, receive_buffer_bytes: int | None = None) -> None:
+        """Begin to connect; what is sent meanwhile waits. The kernel's buffer for what arrives is its own choice, or
+        small.
+        """
         self._sock = sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if receive_buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         try:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
