@@ -33,6 +33,7 @@ from relay.store.base import Account, Append, Appended, Refusal, Store, StoreBro
 from relay.store.lock import DataLock
 from relay.store.sqlite import SqliteStore
 from relay.store.worker import StoreWorker
+from relay.transport.allocator import keep_freed_memory
 from relay.transport.endpoint import EndpointError, parse_endpoint
 from relay.transport.listener import Listener, peer_host
 
@@ -289,6 +290,7 @@ def run(settings: Settings) -> int:
     )
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _raise_descriptor_limit()
+    keep_freed_memory()
     server = Relay(settings)
     server.start()
     signals = [gevent.signal_handler(number, server.stopped.set) for number in (signal.SIGTERM, signal.SIGINT)]
