@@ -27,4 +27,4 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError):
         log.debug("this C library has no mallopt; large messages cost more CPU")
         return False
-    return mallopt(_M_MMAP_THRESHOLD, _FROM_HEAP_BYTES) == 1 and mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES) == 1
+    return bool(mallopt(_M_MMAP_THRESHOLD, _FROM_HEAP_BYTES) and mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
