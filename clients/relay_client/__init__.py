@@ -9,6 +9,7 @@ Importing this package starts nothing and patches nothing.
 from importlib import import_module
 from typing import Any
 
+from relay_client.answers import Conversation, Device, DeviceCursor, Member, Page, Presence, Room
 from relay_client.blocking import Client, Message, Posted, Signal
 from relay_client.bot import Bot
 from relay_client.errors import (
@@ -30,6 +31,7 @@ from relay_client.errors import (
     Replaced,
     TimedOut,
 )
+from relay_client.fate import Fate, FateState
 from relay_client.received import Call, Online, Stored
 
 __all__ = [
@@ -46,15 +48,24 @@ __all__ = [
     "ConnectFailed",
     "ConnectionEnded",
     "ConnectionLost",
+    "Conversation",
+    "Device",
+    "DeviceCursor",
+    "Fate",
+    "FateState",
     "LoginFailed",
+    "Member",
     "Message",
     "MethodError",
     "NotConnected",
     "Online",
+    "Page",
     "Posted",
+    "Presence",
     "Refused",
     "RelayError",
     "Replaced",
+    "Room",
     "Signal",
     "Stored",
     "TimedOut",

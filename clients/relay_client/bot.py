@@ -6,6 +6,10 @@
     def shout(message):
         message.reply(message.text.upper())
 
+    @bot.on_message(room="#ops")
+    def note(message):
+        print(message.sender, message.text)
+
     bot.run()
 
 Handlers run in a few threads, side by side, messages of one conversation in order. A message is acknowledged when its
@@ -22,15 +26,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from relay.protocol.payloads import Value
 from relay_client.blocking import Client, Message, Posted, Signal
 from relay_client.core import Pending
-from relay_client.errors import BadUrl, BotFileError, NotConnected
+from relay_client.errors import BadUrl, BotFileError, CallFailed, NotConnected
+from relay_client.events import Event
 from relay_client.methods import Methods
+from relay_client.questions import room_name
 from relay_client.received import Online, Stored
 
 log = logging.getLogger("relay_client")
@@ -52,6 +59,8 @@ class Bot:
         self._threads = threads
         self._methods = Methods()
         self._message_handler: Callable[[Message], Any] | None = None
+        self._room_handlers: dict[str, Callable[[Message], Any]] = {}
+        self._event_handler: Callable[[Event], Any] | None = None
         self._signal_handler: Callable[[Signal], Any] | None = None
         self._start_handlers: list[Callable[[], Any]] = []
         self._client: Client | None = None
@@ -60,10 +69,33 @@ class Bot:
     def __repr__(self) -> str:
         return f"<Bot {self._client!r}>" if self._client is not None else f"<Bot {self._device}, not running>"
 
-    def on_message(self, function: Function) -> Function:
-        """Decorator: `function(message)` gets each message, in order per conversation, once even if it fails."""
-        _check_single(self._message_handler, "on_message")
-        self._message_handler = function
+    @overload
+    def on_message(self, function: Function) -> Function: ...
+    @overload
+    def on_message(self, *, room: str) -> Callable[[Function], Function]: ...
+    def on_message(self, function: Any = None, *, room: str | None = None) -> Any:
+        """Decorator: `function(message)` gets each message, in order per conversation, once even if it fails.
+
+        `@bot.on_message(room="#ops")` gets those of a room, which the bot joins when it starts; the plain
+        `@bot.on_message` gets those that no other function does. Raises BadAddress for what cannot name a room.
+        """
+        if room is None:
+            _check_single(self._message_handler, "on_message")
+            self._message_handler = function
+            return function
+        name = room_name(room)
+
+        def add(function: Function) -> Function:
+            _check_single(self._room_handlers.get(name), f"on_message in {name}")
+            self._room_handlers[name] = function
+            return function
+
+        return add
+
+    def on_event(self, function: Function) -> Function:
+        """Decorator: `function(event)` gets what happens besides, as Client.on_event."""
+        _check_single(self._event_handler, "on_event")
+        self._event_handler = function
         return function
 
     def on_signal(self, function: Function) -> Function:
@@ -138,6 +170,8 @@ class Bot:
         client = self._client = Client(
             url, self._device, self._timeout, patience_s=None, threads=self._threads, wait=False
         )
+        if self._event_handler is not None:
+            client.on_event(self._event_handler)
         try:
             ready = client.attach(self._methods, self._on_message(), self._on_signal())
             client.wait_until(lambda: self._stopped or self._is_ready(client, ready))
@@ -150,15 +184,24 @@ class Bot:
             self._stopped = False
 
     @staticmethod
-    def _is_ready(client: Client, ready: list[Pending[None]]) -> bool:
+    def _is_ready(client: Client, ready: list[Pending[Any]]) -> bool:
         return client.connected and all(pending.done for pending in ready)
 
     def _start(self, client: Client, ready: list[Pending[None]]) -> None:
         for pending in ready:
             pending.result()
         log.info("%s is online; Ctrl-C ends it", client.session)
+        for name in self._room_handlers:
+            client.run_handler("start", partial(self._join, client, name))
         for function in self._start_handlers:
             client.run_handler("start", function)
+
+    @staticmethod
+    def _join(client: Client, name: str) -> None:
+        try:
+            client.rooms.join(name)
+        except CallFailed as error:
+            log.error("%s hears nothing in %s: %s", client.session, name, error.sentence)
 
     @contextlib.contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
@@ -184,8 +227,13 @@ class Bot:
             restore()
 
     def _on_message(self) -> Callable[[Message], Any] | None:
-        function = self._message_handler
-        return None if function is None else lambda message: self._is_own(message) or function(message)
+        if self._message_handler is None and not self._room_handlers:
+            return None
+        return lambda message: self._is_own(message) or self._handle_message(message)
+
+    def _handle_message(self, message: Message) -> Any:
+        function = self._room_handlers.get(message.to, self._message_handler)
+        return None if function is None else function(message)
 
     def _on_signal(self) -> Callable[[Signal], Any] | None:
         function = self._signal_handler

@@ -13,6 +13,9 @@ from relay.protocol.addresses import user_of
 from relay.protocol.payloads import MSGPACK, PayloadError, Value, decode_body
 from relay_client.errors import BadValue
 
+# The content type of a signal that says that somebody is typing; its body is empty.
+TYPING = "application/vnd.relay.typing"
+
 
 class Stored(NamedTuple):
     """A message is on the relay's disk: its place in its conversation, and when it got there (UTC)."""
@@ -106,6 +109,11 @@ class ReceivedSignal(Received):
     """A signal: it came live and is kept nowhere."""
 
     __slots__ = ()
+
+    @property
+    def is_typing(self) -> bool:
+        """Whether it only says that the sender is typing; that counts for about five seconds."""
+        return self.content_type == TYPING
 
     def __repr__(self) -> str:
         return f"<Signal from {self.sender_session}: {_short(self)}>"

@@ -17,6 +17,12 @@ def not_stored(core: Core, to: str) -> TimedOut:
     )
 
 
+def not_reached(core: Core, to: str, wanted: str) -> TimedOut:
+    """A stored message did not get further in time."""
+    where = "" if core.phase is Phase.OPEN else f"; {_state(core)}"
+    return TimedOut(f"the message to {to} was not {wanted} in time; it is stored, and waits on the relay{where}")
+
+
 def no_room(core: Core) -> TimedOut:
     """No further message may be under way."""
     if not core.was_open:

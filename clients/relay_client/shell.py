@@ -10,14 +10,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
+from relay.protocol.addresses import RELAY
 from relay.protocol.payloads import Value
 from relay_client.core import Core, Pending, Phase
 from relay_client.errors import ClientClosed, RelayError
 from relay_client.events import CallReceived, Event, MessageReceived, SignalReceived, log_event
+from relay_client.fate import Fate, FateState
 from relay_client.identity import identify
 from relay_client.jobs import Job, Submit
 from relay_client.methods import Methods, fault_for
-from relay_client.received import Call, ReceivedMessage, ReceivedSignal
+from relay_client.questions import Question
+from relay_client.received import Call, ReceivedMessage, ReceivedSignal, Stored
 
 log = logging.getLogger("relay_client")
 
@@ -37,6 +40,10 @@ class ShellMessage(ReceivedMessage):
         super().__init__(*event)
         self._client = client
 
+    def mark_read(self) -> None:
+        """Tell the relay that a person has read the conversation up to here. Does not wait."""
+        self._client.mark_read(self)
+
     def ack(self) -> None:
         """Tell the relay that this message is dealt with, so that it never comes again. Does not wait."""
         self._client.acknowledge(self)
@@ -50,6 +57,37 @@ class ShellSignal(ReceivedSignal):
     def __init__(self, event: SignalReceived, client: "Shell[Any, Any]") -> None:
         super().__init__(event.packet)
         self._client = client
+
+
+class ShellPosted:
+    """A message under way, to be followed."""
+
+    def __init__(self, client: "Shell[Any, Any]", pending: Pending[Stored], to: str) -> None:
+        self._client = client
+        self._pending = pending
+        self.to = to
+
+    def __repr__(self) -> str:
+        return f"<Posted {self.id} to {self.to}, {self.fate.state}>"
+
+    @property
+    def id(self) -> int:
+        """The number of this message among those of this device."""
+        return self._pending.id
+
+    @property
+    def done(self) -> bool:
+        """Whether it is known if it was stored, so that `wait` returns at once."""
+        return self._pending.done
+
+    @property
+    def fate(self) -> Fate:
+        """What became of it so far. Who has it, and who has read it, is known once one of the methods that wait for it
+        was called for this message or for another of its conversation."""
+        return self._client.fate(self._pending)
+
+    def _reached(self, *states: FateState) -> bool:
+        return self.fate.state in states
 
 
 M = TypeVar("M", bound=ShellMessage)
@@ -86,7 +124,7 @@ class Shell(Generic[M, S]):
         self._messages: deque[M] = deque()
         self._signals: deque[S] = deque(maxlen=SIGNALS_MAX)
         self._asked = receive is True
-        self._receiving: Pending[None] | None = None
+        self._receiving: Pending[Value] | None = None
         self._left: list[M] = []  # handed out by loops that were left, to be acknowledged if all ends well
         self._methods = Methods()
         self._message_handler: Callable[[M], Any] | None = None
@@ -124,8 +162,9 @@ class Shell(Generic[M, S]):
                 self._take_signal(self._signals.popleft())
 
     def on_event(self, function: Callable[[Event], Any]) -> None:
-        """Hand what happens to the connection (relay_client.events: Connected, Disconnected, Ended, GapNoticed,
-        Notice, Complaint) to `function`, in order."""
+        """Hand what happens to `function`, in order: the connection (relay_client.events: Connected, Disconnected,
+        Ended), what was missed (GapNoticed, SignalsDropped), what others do (RoomChanged, Presence, Receipt), and what
+        the relay tells besides (Notice, Complaint)."""
         self._event_handler = function
 
     def acknowledge(self, message: ReceivedMessage) -> None:
@@ -133,10 +172,41 @@ class Shell(Generic[M, S]):
         with self._using() as core:
             core.done(message.conversation, message.offset, time.monotonic())
 
+    def mark_read(self, message: ReceivedMessage) -> None:
+        """What `message.mark_read()` does; also for a message from the history."""
+        with self._using() as core:
+            core.mark_read(message.conversation, message.offset, time.monotonic())
+
+    def fate(self, pending: Pending[Stored]) -> Fate:
+        """What `posted.fate` is."""
+        if not pending.done:
+            return Fate(FateState.UNDER_WAY)
+        if pending.error is not None:
+            return Fate(FateState.REFUSED, error=pending.error)
+        with self._reading():
+            return self._core.fate(pending.result())
+
     # For the shells.
+
+    def _begin(self, question: Question) -> Pending[Value]:
+        """Put a question to the relay."""
+        method, arguments, lasting = question
+        now = time.monotonic()
+        with self._using() as core:
+            if lasting:
+                return core.keep(method, arguments, now)
+            return core.call(RELAY, method, (), arguments, timeout_s=self.timeout, now=now)
+
+    def _begin_to_follow(self, stored: Stored) -> Pending[None]:
+        with self._using() as core:
+            return core.follow(stored.conversation, time.monotonic())
 
     def _using(self) -> AbstractContextManager[Core]:
         """The carrier: every use of the core goes through it."""
+        raise NotImplementedError
+
+    def _reading(self) -> AbstractContextManager[Any]:
+        """Keeps the core as it is, to look at it."""
         raise NotImplementedError
 
     def _dispatch(self, event: Event) -> None:
@@ -194,7 +264,7 @@ class Shell(Generic[M, S]):
 
         return Job(lambda: self._methods.run(call), done, failed)
 
-    def _ask_for_messages(self) -> Pending[None]:
+    def _ask_for_messages(self) -> Pending[Value]:
         """Begin to receive. Settled once the relay has agreed; a refusal is raised where messages are waited for."""
         self._asked = True
         with self._using() as core:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Self
 
 from relay_client import aio
+from relay_client.fate import Fate
+from relay_client.questions import Awaits, Group
 from relay_client.received import Online, Stored
 
 
@@ -27,8 +29,30 @@ class AioPosted:
     def done(self) -> bool:
         return self._posted.done
 
+    @property
+    def fate(self) -> Fate:
+        return self._client.run(_call(lambda: self._posted.fate))  # type: ignore[no-any-return]
+
     def wait(self, timeout: float | None = None) -> Stored:
         return self._client.run(self._posted.wait(timeout))  # type: ignore[no-any-return]
+
+    def wait_delivered(self, timeout: float | None = None) -> Fate:
+        return self._client.run(self._posted.wait_delivered(timeout))  # type: ignore[no-any-return]
+
+    def wait_read(self, timeout: float | None = None) -> Fate:
+        return self._client.run(self._posted.wait_read(timeout))  # type: ignore[no-any-return]
+
+
+class AioGroup:
+    """A group of questions whose methods wait."""
+
+    def __init__(self, client: "AioClient", group: Group[Awaits]) -> None:
+        self._client = client
+        self._group = group
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._group, name)
+        return lambda *args, **options: self._client.run(method(*args, **options))
 
 
 class AioReceived:
@@ -46,6 +70,9 @@ class AioReceived:
 
     def ack(self) -> None:
         self._client.run(_call(self._received.ack))
+
+    def mark_read(self) -> None:
+        self._client.run(_call(self._received.mark_read))
 
 
 class AioClient:
@@ -70,7 +97,8 @@ class AioClient:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)
+        value = getattr(self.client, name)
+        return AioGroup(self, value) if isinstance(value, Group) else value
 
     def __repr__(self) -> str:
         return repr(self.client)
@@ -95,6 +123,18 @@ class AioClient:
 
     def messages(self, timeout: float | None = None, count: int | None = None) -> Iterator[AioReceived]:
         return self._iterate(self.client.messages(timeout, count))
+
+    def history(self, conversation: str, **options: Any) -> Iterator[AioReceived]:
+        return self._iterate(self.client.history(conversation, **options))
+
+    def follow(self, stored: Stored) -> AioPosted:
+        return AioPosted(self, self.client.follow(stored))
+
+    def mark_read(self, message: Any) -> None:
+        self.run(_call(lambda: self.client.mark_read(message)))
+
+    def typing(self, to: str) -> None:
+        self.run(self.client.typing(to))
 
     def signals(self, timeout: float | None = None, count: int | None = None) -> Iterator[AioReceived]:
         return self._iterate(self.client.signals(timeout, count))

@@ -108,6 +108,7 @@ def test_a_bot_does_not_hear_itself(peer: Peer, bot: Bot, start: Start, me: Clie
         other.send("echo", "a note to myself")
         other.send("alice", "from another device")
         other.signal("echo", "hello")
+        until(lambda: bot.client.connected)
         bot.signal("echo", "to myself")
         bot.send("echo", "to myself")
     me.signal("echo", "hello")

@@ -4,7 +4,17 @@ import logging
 
 import pytest
 from relay_client.errors import ClientClosed
-from relay_client.events import Complaint, Connected, Disconnected, Ended, Event, GapNoticed, Notice, log_event
+from relay_client.events import (
+    Complaint,
+    Connected,
+    Disconnected,
+    Ended,
+    Event,
+    GapNoticed,
+    Notice,
+    SignalsDropped,
+    log_event,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,7 +22,7 @@ from relay_client.events import Complaint, Connected, Disconnected, Ended, Event
     [
         (Disconnected("cut", 0.5), logging.WARNING, "alice/laptop: cut; connecting again in 0.5 s"),
         (GapNoticed("alice@bob", 2, 4, told=True), logging.WARNING, "messages 2 to 4 of alice@bob"),
-        (Notice("dropped", {"signals": 5}), logging.WARNING, "5 signals were dropped"),
+        (SignalsDropped(5), logging.WARNING, "5 signals were dropped"),
         (Notice("something new", {}), logging.DEBUG, "something new"),
         (Complaint(300, "slower"), logging.WARNING, "slower (300)"),
         (Connected("alice/laptop", again=True), logging.DEBUG, "Connected"),

@@ -15,19 +15,32 @@ from relay.protocol.payloads import Value
 from relay_client.blocking.pump import Pump
 from relay_client.blocking.workers import Workers
 from relay_client.core import Core, Pending, Phase
+from relay_client.fate import Fate, FateState
 from relay_client.jobs import Job
 from relay_client.methods import Methods
-from relay_client.received import Online, Stored, online_from
+from relay_client.questions import (
+    Blocks,
+    Conversations,
+    Devices,
+    History,
+    People,
+    Rooms,
+    Steps,
+    Waits,
+    advance,
+)
+from relay_client.received import TYPING, Online, ReceivedMessage, Stored, online_from
 from relay_client.sentences import (
     UNSENT_MAX_BYTES,
     left_unstored,
     no_room,
     not_agreed,
     not_connected,
+    not_reached,
     not_stored,
     not_taken,
 )
-from relay_client.shell import Shell, ShellMessage, ShellSignal, remaining_s
+from relay_client.shell import Shell, ShellMessage, ShellPosted, ShellSignal, remaining_s
 
 log = logging.getLogger("relay_client")
 
@@ -59,23 +72,10 @@ class Signal(ShellSignal):
         self._client.signal(self.sender_session, value)
 
 
-class Posted:
-    """A message under way."""
+class Posted(ShellPosted):
+    """A message under way, or stored: what becomes of it can be awaited, and looked at in `fate`."""
 
-    def __init__(self, client: "Client", pending: Pending[Stored], to: str) -> None:
-        self._client = client
-        self._pending = pending
-        self.to = to
-
-    @property
-    def id(self) -> int:
-        """The number of this message among those of this device."""
-        return self._pending.id
-
-    @property
-    def done(self) -> bool:
-        """Whether its fate is known, so that `wait` returns at once."""
-        return self._pending.done
+    _client: "Client"
 
     def wait(self, timeout: float | None = None) -> Stored:
         """Wait until it is on the relay's disk, at most `timeout` seconds (None: the client's).
@@ -83,6 +83,17 @@ class Posted:
         Raises Refused, TimedOut (it stays under way: wait again), or what ended the client.
         """
         return self._client._wait_stored(self._pending, self.to, timeout)
+
+    def wait_delivered(self, timeout: float | None = None) -> Fate:
+        """Wait until a device of somebody else has it. Errors as `wait`, and CallFailed where the relay does not tell.
+
+        In a room: the first of its members. `fate` tells more as it comes.
+        """
+        return self._client._wait_fate(self, "delivered", (FateState.DELIVERED, FateState.READ), timeout)
+
+    def wait_read(self, timeout: float | None = None) -> Fate:
+        """Wait until somebody else has read it. Errors as `wait_delivered`."""
+        return self._client._wait_fate(self, "read", (FateState.READ,), timeout)
 
 
 class Client(Shell[Message, Signal]):
@@ -125,6 +136,11 @@ class Client(Shell[Message, Signal]):
             signal=Signal,
             submit=self._workers.submit,
         )
+        self.rooms: Rooms[Waits] = Rooms(self)
+        self.conversations: Conversations[Waits] = Conversations(self)
+        self.devices: Devices[Waits] = Devices(self)
+        self.blocks: Blocks[Waits] = Blocks(self)
+        self.people: People[Waits] = People(self)
         self._pump = Pump(self._core, self._endpoint, timeout, self._dispatch)
         self._pump.start()
         if wait:
@@ -147,7 +163,7 @@ class Client(Shell[Message, Signal]):
         return Posted(self, self._post(to, value, content_type, self._deadline(timeout)), to)
 
     def signal(self, to: str, value: Value, *, content_type: str | None = None, timeout: float | None = None) -> None:
-        """Send to the live sessions of a user, or to one session: at most once, without an answer.
+        """Send to the live sessions of a user or of a room, or to one session: at most once, without an answer.
 
         Waits only while a lot is waiting to be sent. Raises NotConnected, TimedOut, BadAddress, BadValue, or what ended
         the client.
@@ -170,6 +186,34 @@ class Client(Shell[Message, Signal]):
         with self._pump as core:
             pending = core.call(to, method, args, kwargs, timeout_s=timeout_s, now=time.monotonic())
         return self._wait(pending)
+
+    def typing(self, to: str) -> None:
+        """Tell a user, a session or a room that somebody is typing: a signal whose `is_typing` holds. Say it again
+        every few seconds; it counts for about five. Errors as `signal`."""
+        self.signal(to, b"", content_type=TYPING)
+
+    def follow(self, stored: Stored, to: str = "") -> Posted:
+        """The message that `send` stored, to wait for what becomes of it. `to` is for error messages."""
+        pending: Pending[Stored] = Pending(stored.id)
+        pending.settle(stored)
+        return Posted(self, pending, to or stored.conversation)
+
+    def history(
+        self,
+        conversation: str,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Iterator[ReceivedMessage]:
+        """What the relay keeps of a conversation (a room, a user, or `alice@bob`), read in pages as it is asked for.
+
+        With `after`, what stands behind that offset, ascending. Otherwise descending: from just below `before`, or from
+        the end. At most `limit` messages. Marks nothing. Errors as those of `conversations`.
+        """
+        history = History(conversation, after, before, limit)
+        while found := self.run_steps(history.next_messages()):
+            yield from found
 
     def who(self, *, timeout: float | None = None) -> list[Online]:
         """Who is online now, by name. Errors as `call`."""
@@ -251,7 +295,7 @@ class Client(Shell[Message, Signal]):
         methods: Methods,
         on_message: Callable[[Message], Any] | None,
         on_signal: Callable[[Signal], Any] | None,
-    ) -> list[Pending[None]]:
+    ) -> list[Pending[Any]]:
         """Use these handlers; what the relay has to agree to is settled later."""
         with self._pump as core:
             now = time.monotonic()
@@ -280,8 +324,36 @@ class Client(Shell[Message, Signal]):
 
     # Waiting.
 
+    def run_steps(self, steps: Steps[T]) -> T:
+        """For the groups: ask the relay what the steps want to know."""
+        try:
+            question = next(steps)
+            while True:
+                pending = self._begin(question)
+                if question.lasting:
+                    self._wait_agreed(pending, None)
+                question = advance(steps, question, self._wait(pending))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _wait_fate(self, posted: Posted, wanted: str, states: tuple[FateState, ...], timeout: float | None) -> Fate:
+        deadline_at = self._deadline(timeout)
+        stored = posted.wait(timeout)
+        self._wait_agreed(self._begin_to_follow(stored), remaining_s(deadline_at))
+        with self._pump.changed:
+            self._pump.changed.wait_for(
+                lambda: posted._reached(*states) or self._core.phase is Phase.ENDED, remaining_s(deadline_at)
+            )
+        if not posted._reached(*states):
+            self._core.check_alive()
+            raise not_reached(self._core, posted.to, wanted)
+        return posted.fate
+
     def _using(self) -> AbstractContextManager[Core]:
         return self._pump
+
+    def _reading(self) -> AbstractContextManager[Any]:
+        return self._pump.changed
 
     def _wait(self, pending: Pending[T]) -> T:
         """For what the core settles by itself in time."""
@@ -289,7 +361,7 @@ class Client(Shell[Message, Signal]):
             self._pump.changed.wait_for(lambda: pending.done)
         return pending.result()
 
-    def _wait_agreed(self, pending: Pending[None], timeout: float | None) -> None:
+    def _wait_agreed(self, pending: Pending[Any], timeout: float | None) -> None:
         timeout_s = self.timeout if timeout is None else timeout
         with self._pump.changed:
             if not self._pump.changed.wait_for(lambda: pending.done, timeout_s):

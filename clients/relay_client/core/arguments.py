@@ -6,7 +6,7 @@ from relay.protocol.addresses import Address, AddressError, parse_address
 from relay.protocol.limits import CONTENT_TYPE_MAX_BYTES, METHOD_MAX_BYTES
 from relay.protocol.payloads import BYTES, MSGPACK, PayloadError, Value, decode_body, encode_body
 from relay_client.errors import BadAddress, BadValue
-from relay_client.events import Notice
+from relay_client.events import Event, typed_event
 
 
 def checked_address(text: str) -> Address:
@@ -75,12 +75,12 @@ def decode_arguments(content_type: str, body: bytes) -> tuple[list[Value], dict[
     return (value if isinstance(value, list) else [value]), {}
 
 
-def decode_notice(content_type: str, body: bytes) -> Notice | None:
-    """What a signal of the relay's own says; None for a kind that this version does not know."""
+def decode_notice(content_type: str, body: bytes) -> Event | None:
+    """What a signal of the relay's own says; None if it is none that this version can read."""
     try:
         value = decode_body(content_type, body)
     except PayloadError:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("event"), str):
         return None
-    return Notice(value["event"], {name: detail for name, detail in value.items() if name != "event"})
+    return typed_event(value["event"], {name: detail for name, detail in value.items() if name != "event"})

@@ -4,6 +4,7 @@ A call that was sent when the connection broke fails, because nobody knows wheth
 waits for the next connection until its deadline.
 """
 
+import secrets
 from heapq import heappop, heappush
 
 from relay.protocol import packets
@@ -14,6 +15,9 @@ from relay_client.errors import BadValue, CallTimedOut, ConnectionLost, RelayErr
 
 # The time of a call runs at the relay, which says more about a failure than we can: we wait this much longer for it.
 GRACE_S = 0.5
+
+# Half of what an id may be (2^53 - 1), so that there is no end in sight from any beginning.
+FIRST_ID_MAX = 2**52
 
 
 class _Entry:
@@ -30,12 +34,13 @@ class _Entry:
 
 
 class Calls:
-    """All calls in flight, by id. Ids are never used twice in a client's life."""
+    """All calls in flight, by id. Ids are never used twice in a client's life, and begin at random: another program
+    may have been this device a moment ago, and an answer to its call must not be taken for one to ours."""
 
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
         self._deadlines: list[tuple[float, int]] = []  # a heap; may hold calls that are answered already
-        self._last_id = 0
+        self._last_id = secrets.randbelow(FIRST_ID_MAX)
 
     def __len__(self) -> int:
         return len(self._entries)

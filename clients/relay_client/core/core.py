@@ -13,6 +13,7 @@ the error that ended it.
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from relay.protocol import packets
 from relay.protocol.addresses import RELAY, is_temporary
@@ -33,8 +34,10 @@ from relay_client.core.inbox import DeliveryError, Inbox
 from relay_client.core.link import Identity, Link, Phase
 from relay_client.core.outbox import Outbox
 from relay_client.core.pending import Pending
+from relay_client.core.standing import Standing
 from relay_client.errors import BadValue, ClientClosed, NotConnected, Refused, RelayError
 from relay_client.events import CallReceived, Complaint, Connected, Event, SignalReceived
+from relay_client.fate import Fate
 from relay_client.received import Call, Stored, utc_time
 
 RECEIVE = "messages.receive"
@@ -52,7 +55,7 @@ class _Setup:
 
     def __init__(self, arguments: Mapping[str, Value]) -> None:
         self.arguments = arguments
-        self.first: Pending[None] = Pending()  # how it went the first time
+        self.first: Pending[Value] = Pending()  # how it went the first time
 
 
 class Core:
@@ -81,6 +84,24 @@ class Core:
         self._setups: dict[str, _Setup] = {}
         self._syncs: list[Pending[None]] = []
         self._events: list[Event] = []
+        self._standing = Standing(
+            lambda method, arguments: self._set_up(method, arguments, self._now),
+            lambda method: self._call_setup(method, self._now) if method in self._setups else None,
+            lambda method, arguments: self._call_relay(method, arguments, self._now),
+            self._emit,
+        )
+        # A family of packets is a module with what it knows, and its handlers here.
+        self._handlers: dict[type, Callable[[Any], object]] = {
+            packets.Welcome: self._handle_welcome,
+            packets.Error: self._handle_error,
+            packets.Signal: self._handle_signal,
+            packets.Stored: self._handle_stored,
+            packets.Delivery: self._handle_delivery,
+            packets.Gap: self._handle_gap,
+            packets.Call: self._handle_call,
+            packets.Result: self._calls.result,
+            packets.Fault: lambda fault: self._calls.fault(fault.id, fault.code, fault.sentence),
+        }
         self._now = now
         self._start = start
         self._receive_first = receive is None and is_temporary(identity.device)
@@ -226,7 +247,13 @@ class Core:
         body = encode_arguments(args, kwargs)
         return self._call(str(checked_address(to)), checked_method(method), body, now + timeout_s, now)
 
-    def receive(self, now: float) -> Pending[None]:
+    def keep(self, method: str, arguments: Mapping[str, Value], now: float) -> Pending[Value]:
+        """Ask the relay something that changes the session, and again after every reconnect. Settled with the first
+        answer. A later call of the same method takes the place of an earlier one."""
+        self.check_alive()
+        return self._set_up(method, arguments, now)
+
+    def receive(self, now: float) -> Pending[Value]:
         """Begin to receive messages, and again after every reconnect. Settled once the relay has agreed."""
         self.check_alive()
         self._receive_first = False
@@ -234,7 +261,7 @@ class Core:
             return self._setups[RECEIVE].first
         return self._set_up(RECEIVE, {"start": self._start}, now)
 
-    def announce(self, methods: Iterable[str], now: float) -> Pending[None]:
+    def announce(self, methods: Iterable[str], now: float) -> Pending[Value]:
         """Offer these methods, and no others, to callers of our user, and again after every reconnect."""
         self.check_alive()
         return self._set_up(ANNOUNCE, {"methods": [checked_method(method) for method in methods]}, now)
@@ -243,6 +270,21 @@ class Core:
         """The program is done with a message; the relay is told soon."""
         if self._inbox.done(conversation, offset, now):
             self._flush_acks()
+
+    def mark_read(self, conversation: str, offset: int, now: float) -> None:
+        """A person has read a conversation up to here; the relay is told soon."""
+        self.check_alive()
+        self._inbox.mark_read(conversation, offset, now)
+
+    def follow(self, conversation: str, now: float) -> Pending[None]:
+        """Learn how far others are in this conversation, from now on. Settled once it is known how it stands."""
+        self.check_alive()
+        self._now = now
+        return self._standing.follow(conversation)
+
+    def fate(self, stored: Stored) -> Fate:
+        """What became of a message of ours, as far as it was told."""
+        return self._standing.fate(stored, self.session)
 
     def sync(self, now: float) -> Pending[None]:
         """Settled once everything the program is done with is acknowledged for good, over reconnects if need be."""
@@ -287,28 +329,19 @@ class Core:
     # What came.
 
     def _handle(self, packet: packets.Packet | packets.Unknown) -> None:
-        match packet:
-            case packets.Delivery():
-                self._handle_delivery(packet)
-            case packets.Stored():
-                self._handle_stored(packet)
-            case packets.Signal():
-                self._handle_signal(packet)
-            case packets.Call():
-                deadline_at = self._now + packet.timeout_ms / 1000
-                self._events.append(CallReceived(Call(packet, deadline_at, self._link.epoch)))
-            case packets.Result():
-                self._calls.result(packet)
-            case packets.Fault():
-                self._calls.fault(packet.id, packet.code, packet.sentence)
-            case packets.Error():
-                self._handle_error(packet)
-            case packets.Gap():
-                self._events += self._inbox.skip(packet, self._now)
-            case packets.Welcome():
-                self._handle_welcome(packet)
-            case _:
-                pass  # of a later version: a client ignores what it does not know
+        handle = self._handlers.get(type(packet))
+        if handle is not None:  # a client ignores what it does not know: it is of a later version
+            handle(packet)
+
+    def _emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    def _handle_call(self, call: packets.Call) -> None:
+        deadline_at = self._now + call.timeout_ms / 1000
+        self._events.append(CallReceived(Call(call, deadline_at, self._link.epoch)))
+
+    def _handle_gap(self, gap: packets.Gap) -> None:
+        self._events += self._inbox.skip(gap, self._now)
 
     def _handle_welcome(self, welcome: packets.Welcome) -> None:
         self._outbox.welcome(welcome.last_message_id)
@@ -327,8 +360,8 @@ class Core:
     def _handle_signal(self, signal: packets.Signal) -> None:
         if signal.sender != RELAY:
             self._events.append(SignalReceived(signal))
-        elif (notice := decode_notice(signal.content_type, signal.body)) is not None:
-            self._events.append(notice)
+        elif (event := decode_notice(signal.content_type, signal.body)) is not None:
+            self._standing.told(event)
 
     def _handle_delivery(self, delivery: packets.Delivery) -> None:
         try:
@@ -376,6 +409,7 @@ class Core:
             setup.first.fail(error)
         for sync in self._syncs:
             sync.fail(error)
+        self._standing.fail_all(error)
 
     # What goes out.
 
@@ -388,7 +422,10 @@ class Core:
             self._link.send(self._calls.packet(pending.id, self.session, now))
         return pending
 
-    def _set_up(self, method: str, arguments: Mapping[str, Value], now: float) -> Pending[None]:
+    def _call_relay(self, method: str, arguments: Mapping[str, Value], now: float) -> Pending[Value]:
+        return self._call(RELAY, method, encode_value(arguments), now + SETUP_TIMEOUT_S, now)
+
+    def _set_up(self, method: str, arguments: Mapping[str, Value], now: float) -> Pending[Value]:
         setup = self._setups[method] = _Setup(arguments)
         if self.phase is Phase.OPEN:
             self._call_setup(method, now)
@@ -396,12 +433,13 @@ class Core:
 
     def _call_setup(self, method: str, now: float) -> None:
         setup = self._setups[method]
-        call = self._call(RELAY, method, encode_value(setup.arguments), now + SETUP_TIMEOUT_S, now)
+        call = self._call_relay(method, setup.arguments, now)
         call.on_done = lambda: self._setup_answered(method, setup, call)
 
     def _setup_answered(self, method: str, setup: _Setup, call: Pending[Value]) -> None:
         if call.error is None:
-            setup.first.settle(None)
+            self._standing.answered(method, call.result())
+            setup.first.settle(call.result())
         elif self.phase is not Phase.OPEN:
             pass  # the next connection sets it up again
         elif setup.first.done:
@@ -411,6 +449,7 @@ class Core:
             if self._setups.get(method) is setup:
                 del self._setups[method]
             setup.first.fail(call.error)
+            self._standing.refused(method, call.error)
 
     def _flush_acks(self) -> None:
         if self.phase is Phase.OPEN:
@@ -420,7 +459,7 @@ class Core:
     def _sync(self, now: float) -> None:
         self._flush_acks()
         acks, syncs = self._inbox.unconfirmed(), list(self._syncs)
-        call = self._call(RELAY, SYNC, encode_value({}), now + SETUP_TIMEOUT_S, now)
+        call = self._call_relay(SYNC, {}, now)
 
         def answered() -> None:
             if self.phase is not Phase.OPEN:

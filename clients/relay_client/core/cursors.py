@@ -148,6 +148,11 @@ class Cursors:
         self._dirty.clear()
         return acks
 
+    def acked(self, name: str) -> int:
+        """What was acknowledged last; 0 where nothing was."""
+        conversation = self._conversations.get(name)
+        return 0 if conversation is None else conversation.acked
+
     def unconfirmed(self) -> dict[str, int]:
         """The acknowledgements sent that may not be on the relay's disk."""
         return dict(self._unconfirmed)

@@ -1,9 +1,12 @@
 """The messages that come to this device: which of them the program gets to see, and when the relay is told so."""
 
+from typing import NamedTuple
+
 from relay.protocol import packets
 from relay.protocol.errors import RemoteError
 from relay.protocol.packets import decode
 from relay_client.core.cursors import Arrival, Cursors
+from relay_client.core.reads import Reads
 from relay_client.events import Event, GapNoticed, MessageReceived
 
 # Acknowledgements are cumulative and only save work after a cut, so they wait for company: this many or this long.
@@ -19,12 +22,20 @@ class DeliveryError(Exception):
     """The relay delivered something it should not have; the text is a reason to reconnect."""
 
 
+class Unconfirmed(NamedTuple):
+    """Acknowledgements by conversation: up to where messages were dealt with, and read."""
+
+    delivered: dict[str, int]
+    read: dict[str, int]
+
+
 class Inbox:
     """Deliveries in, events and acknowledgements out."""
 
     def __init__(self) -> None:
         self.ack_at: float | None = None  # when to send acknowledgements, if there are any
         self._cursors = Cursors()
+        self._reads = Reads()
         self._done_since = 0
         # Where the relay skipped something, to see whether it does so again.
         self._hole: tuple[str, int] | None = None
@@ -80,31 +91,47 @@ class Inbox:
             self._schedule_acks(now)
         return self._done_since >= ACKS_MAX
 
+    def mark_read(self, conversation: str, offset: int, now: float) -> None:
+        """A person has read up to here."""
+        if self._reads.mark(conversation, offset):
+            self._schedule_acks(now)
+
     def take_acks(self) -> list[packets.Ack]:
         """The acknowledgements to send."""
         self.ack_at = None
         self._done_since = 0
-        return [packets.Ack(conversation, delivered, None) for conversation, delivered in self._cursors.take_acks()]
+        delivered, read = dict(self._cursors.take_acks()), self._reads.take()
+        # A cursor never moves back: where only the read mark is new, what was acknowledged before is said again.
+        return [
+            packets.Ack(name, delivered.get(name, self._cursors.acked(name)), read.get(name))
+            for name in {**delivered, **read}
+        ]
 
     @property
     def needs_sync(self) -> bool:
         """Whether there are acknowledgements that are not known to be on the relay's disk."""
-        return self._cursors.dirty or bool(self._cursors.unconfirmed())
+        return self._is_dirty or any(self.unconfirmed())
 
-    def unconfirmed(self) -> dict[str, int]:
+    def unconfirmed(self) -> Unconfirmed:
         """What was acknowledged and may not be on the relay's disk."""
-        return self._cursors.unconfirmed()
+        return Unconfirmed(self._cursors.unconfirmed(), self._reads.unconfirmed())
 
-    def confirm(self, acks: dict[str, int]) -> None:
+    def confirm(self, acks: Unconfirmed) -> None:
         """That much is on the relay's disk."""
-        self._cursors.confirm(acks)
+        self._cursors.confirm(acks.delivered)
+        self._reads.confirm(acks.read)
 
     def lost(self) -> None:
         """The connection broke."""
         self._cursors.lost()
+        self._reads.lost()
+
+    @property
+    def _is_dirty(self) -> bool:
+        return self._cursors.dirty or self._reads.dirty
 
     def _schedule_acks(self, now: float) -> None:
-        if self.ack_at is None and self._cursors.dirty:
+        if self.ack_at is None and self._is_dirty:
             self.ack_at = now + ACK_DELAY_S
 
     def _accept_hole(self, conversation: str, offset: int) -> GapNoticed:

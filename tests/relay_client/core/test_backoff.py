@@ -42,6 +42,19 @@ def test_a_connection_that_lasted_starts_it_again() -> None:
     assert backoff.next_delay(Retry.LATER, None, STABLE_S) == 0.5
 
 
+def test_a_connection_that_lasted_ten_times_its_pause_starts_it_again() -> None:
+    backoff = Backoff(lambda: 1.0)
+    for expected in (0.5, 1, 2):
+        assert backoff.next_delay(Retry.LATER, None, 4.9) == expected
+    assert backoff.next_delay(Retry.LATER, None, 19) == 4
+    assert backoff.next_delay(Retry.LATER, None, 40) == 0.5
+
+
+def test_a_relay_that_is_killed_every_ten_seconds_keeps_nobody_away_for_long() -> None:
+    backoff = Backoff(lambda: 1.0)
+    assert max(backoff.next_delay(Retry.LATER, None, 9) for _ in range(100)) <= 1
+
+
 def test_a_very_long_outage_does_not_overflow() -> None:
     backoff = Backoff(lambda: 1.0)
     for _ in range(5000):

@@ -11,8 +11,8 @@ from relay_client.events import (
     Disconnected,
     Ended,
     MessageReceived,
-    Notice,
     SignalReceived,
+    SignalsDropped,
 )
 
 from relay.protocol.codes import CloseCode, ErrorCode
@@ -154,7 +154,7 @@ def test_a_notice_of_the_relay_is_an_event(wire: Wire) -> None:
     assert wire.session is not None
     wire.session.push(Signal("relay", "alice", None, *encode_body({"event": "dropped", "signals": 5})))
     wire.run()
-    assert wire.seen(Notice) == [Notice("dropped", {"signals": 5})] and wire.seen(SignalReceived) == []
+    assert wire.seen(SignalsDropped) == [SignalsDropped(5)] and wire.seen(SignalReceived) == []
 
 
 @pytest.mark.parametrize(
