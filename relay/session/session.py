@@ -23,7 +23,7 @@ from relay.router.router import Router
 from relay.session.handlers import HANDLERS
 from relay.session.messages import Shape, learn_shape, message_prefix, read_run
 from relay.session.outbox import Outbox, Turn
-from relay.session.signals import Run, learn_run, signal_prefix
+from relay.session.signals import Run, Runs, learn_run, signal_prefix
 from relay.transport.connection import Connection
 
 log = logging.getLogger("relay.session")
@@ -72,6 +72,7 @@ class Session:
         "_partial",
         "_prefix",
         "_run",
+        "_runs",
         "_shape",
         "_wanted",
         "address",
@@ -133,7 +134,9 @@ class Session:
         self._prefix = signal_prefix(self.address)
         self._message_prefix = message_prefix(self.address)
         self._shape: Shape | None = None
+        # The run that came last, and all that are remembered.
         self._run: Run | None = None
+        self._runs = Runs(self._prefix)
 
     def __repr__(self) -> str:
         return f"<Session {self.address} from {self._connection.peer}, {self.phase.value}>"
@@ -172,7 +175,7 @@ class Session:
         if self.phase is not Phase.OPEN:
             return
         self.phase = Phase.CLOSING
-        self._run = None
+        self.forget_routes()
         self.router.leave(self)
         self.outlet.seal(encode(Close(code, clip_sentence(sentence), retry_ms)), self._connection.finish)
 
@@ -200,6 +203,7 @@ class Session:
     def forget_routes(self) -> None:
         """Find out anew where signals go: what this session may reach has changed."""
         self._run = None
+        self._runs.clear()
 
     def ping(self) -> None:
         """Ask the client for a sign of life."""
@@ -228,7 +232,9 @@ class Session:
         start, end = 0, len(data)
         while end - start >= HEADER_BYTES and self.phase is Phase.OPEN:
             run = self._run
-            if run is not None and start + run.size <= end and data.startswith(run.header, start) and run.route.outlets:
+            if run is None or not data.startswith(run.header, start):
+                run = self._run = self._runs.find(data, start, end)
+            if run is not None and start + run.size <= end and run.route.outlets:
                 start = self._forward(run, data, start, end)
                 continue
             size = int.from_bytes(data[start : start + HEADER_BYTES], "big")
@@ -239,6 +245,7 @@ class Session:
             if data.startswith(self._prefix, start + HEADER_BYTES):
                 self._run = learn_run(data, start, stop, self._prefix, self._find_route)
                 if self._run is not None:
+                    self._runs.remember(self._run)
                     continue
             elif data.startswith(self._message_prefix, start + HEADER_BYTES):
                 start = self._store(data, start, stop, end)
@@ -262,14 +269,14 @@ class Session:
 
     def _forward(self, run: Run, data: bytes, start: int, end: int) -> int:
         """Send on a run of signals with one header; returns where it ends."""
-        header, size = run.header, run.size
+        header, size, route, to_room = run
         stop, count = start + size, 1
         while stop + size <= end and data.startswith(header, stop):
             stop += size
             count += 1
         frames = data[start:stop]
-        excluded = self.outlet if run.to_room else None
-        for outlet in run.route.outlets:
+        excluded = self.outlet if to_room else None
+        for outlet in route.outlets:
             if outlet is not excluded:
                 outlet.signal(frames, count)
         return stop
@@ -311,5 +318,6 @@ class Session:
         self.phase = Phase.GONE
         self.outlet.clear()
         self._partial = b""
+        self.forget_routes()
         self.feed = None
         self._on_gone(self)

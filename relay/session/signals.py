@@ -1,8 +1,8 @@
 """The fast path: signals that follow each other with the same header are forwarded as one slice, without decoding.
 
 A signal's bytes up to its body are fixed by sender, receiver, content type and size. So the first signal is read
-field by field once, and its header remembered together with its route; every following frame that begins with the
-same bytes is known to be well-formed and authorised, and where it goes. What does not fit the pattern (a numbered
+field by field once, and its header remembered together with its route; every later frame that begins with the same
+bytes is known to be well-formed and authorised, and where it goes. What does not fit the pattern (a numbered
 signal, an unknown receiver, an unusual encoding) takes the slow path, which decodes and explains.
 """
 
@@ -18,6 +18,10 @@ _NIL = 0xC0
 _ROOM = ord("#")
 _FIELDS = 1 + len(Signal._fields)
 
+# Headers remembered for one session: about 400 bytes each. One that writes to more receivers in turn, or in more sizes,
+# pays for reading a header field by field again.
+RUNS_MAX = 256
+
 
 class Run(NamedTuple):
     """Signals with this header, each `size` bytes in all, go along `route`; to a room, not back to the sender."""
@@ -26,6 +30,40 @@ class Run(NamedTuple):
     size: int
     route: Route
     to_room: bool
+
+
+class Runs:
+    """The runs of a session by the first bytes of their headers: from the frame's length to the receiver's name."""
+
+    __slots__ = ("_known", "_to_at")
+
+    def __init__(self, prefix: bytes) -> None:
+        self._to_at = HEADER_BYTES + len(prefix)
+        self._known: dict[bytes, Run] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, data: bytes, start: int, end: int) -> Run | None:
+        """The run whose header stands at `start`, if it is known. Less than a frame may be there."""
+        to = start + self._to_at
+        if to >= end:
+            return None
+        # The low bits of a short string's first byte are its length. For any other byte the piece is only too short,
+        # or too long, to be found.
+        run = self._known.get(data[start : to + 1 + (data[to] & 0x1F)])
+        return run if run is not None and data.startswith(run.header, start) else None
+
+    def remember(self, run: Run) -> None:
+        """Take the place of the one with the same key; start anew when there are too many."""
+        if len(self._known) >= RUNS_MAX:
+            self._known.clear()
+        header = run.header
+        self._known[header[: self._to_at + 1 + (header[self._to_at] & 0x1F)]] = run
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._known.clear()
 
 
 def signal_prefix(address: str) -> bytes:

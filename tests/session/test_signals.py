@@ -5,11 +5,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from relay.protocol.codes import CloseCode
 from relay.protocol.errors import RemoteError
 from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES
 from relay.protocol.packets import Signal, decode, encode
 from relay.router.directory import Route
-from relay.session.signals import Run, learn_run, signal_prefix
+from relay.session.signals import RUNS_MAX, Run, Runs, learn_run, signal_prefix
 from tests.router.recording import RecordingSubscriber
 from tests.router.town import Town
 from tests.session.wire import Wire
@@ -59,6 +60,30 @@ class Streets:
     def close(self) -> None:
         self.session._connection._sock.close()
         self.wire.close()
+
+    def answers(self) -> bytes:
+        """What the relay said to Alice since the last time."""
+        said = b"".join(self.session.outlet._chunks)
+        self.session.outlet._chunks, self.session.outlet.size = [], 0
+        return said
+
+    def happen(self, event: str) -> None:
+        """Something that changes where signals of Alice go."""
+        router = self.wire.town.router
+        match event:
+            case "bob/phone leaves":
+                self.others[0].end(CloseCode.NORMAL, "bye")
+            case "bob/phone comes":
+                self.others[0].end(CloseCode.NORMAL, "replaced")
+                self.others[0] = self.wire.town.join("bob", rooms=("#ops",))
+            case "blocked by bob":
+                router.blocks.add("bob", "alice")
+            case "not blocked by bob":
+                router.blocks.remove("bob", "alice")
+            case "alice leaves the room":
+                router.rooms.leave("#ops", "alice")
+            case "alice joins the room":
+                router.rooms.join("#ops", "alice")
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +169,84 @@ def test_no_mutated_bytes_are_forwarded_unless_they_are_a_right_packet(
     slow = streets.slowly(frame)
     streets.session._forward(run, frame, 0, len(frame))
     assert streets.forwarded() == slow
+
+
+events = st.sampled_from(
+    [
+        "bob/phone leaves",
+        "bob/phone comes",
+        "blocked by bob",
+        "not blocked by bob",
+        "alice leaves the room",
+        "alice joins the room",
+    ]
+)
+few = st.builds(
+    Signal,
+    st.sampled_from([ME] * 12 + ["bob/phone"]),
+    st.sampled_from(["bob", "bob/phone", "bob/desk", "é/ü", "#ops", "nobody", "mallory"]),
+    st.sampled_from([None] * 6 + [5]),
+    st.sampled_from(["", "a", "é"]),
+    st.sampled_from([b"", b"x", b"y", b"xy"]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(few, min_size=1, max_size=12) | events, max_size=25), st.data())
+def test_whatever_happens_between_signals_they_go_where_the_slow_path_sends_them(
+    steps: list[list[Signal] | str], data: st.DataObject
+) -> None:
+    fast, slow = Streets(), Streets()
+    for step in steps:
+        if isinstance(step, str):
+            fast.happen(step)
+            slow.happen(step)
+            continue
+        frames = [encode(signal) for signal in step]
+        stream = b"".join(frames)
+        cut = data.draw(st.integers(0, len(stream)))
+        fast.session.receive(stream[:cut])
+        fast.session.receive(stream[cut:])
+        for frame in frames:
+            slow.session._handle(frame)
+        assert received(fast) == received(slow)
+        assert fast.answers() == slow.answers()
+    fast.close()
+    slow.close()
+
+
+def received(streets: Streets) -> list[tuple[str, bytes, int]]:
+    """What each of the others got: its address, the bytes in their order, how many signals."""
+    got = []
+    for other in streets.others:
+        sent = other.outlet.signalled
+        got.append((other.address, b"".join(frames for frames, _ in sent), sum(count for _, count in sent)))
+        sent.clear()
+        other.outlet.drain()
+    return got
+
+
+def test_a_session_remembers_many_headers_but_not_more_than_it_may() -> None:
+    fast = Streets()
+    for size in range(3 * RUNS_MAX):
+        fast.session.receive(encode(Signal(ME, "bob/desk", None, "", bytes(size))))
+        assert len(fast.session._runs) <= RUNS_MAX
+    assert received(fast)[1][2] == 3 * RUNS_MAX
+    fast.session.forget_routes()
+    assert len(fast.session._runs) == 0
+    fast.close()
+
+
+@pytest.mark.parametrize("to", ["bob", "bob/desk", "x" * 31, "x" * 32, "x" * 64 + "/" + "y" * 64])
+def test_a_header_is_found_again_however_long_the_receivers_name_is(to: str) -> None:
+    frame = encode(Signal(ME, to, None, "", b"x"))
+    run = Run(frame[:-1], len(frame), Route(), False)
+    runs = Runs(PREFIX)
+    runs.remember(run)
+    assert runs.find(frame, 0, len(frame)) is run
+    assert runs.find(b"other" + frame, 5, 5 + len(frame)) is run
+    assert all(runs.find(frame[:cut], 0, cut) is None for cut in range(len(run.header)))
+    assert runs.find(frame[:-3] + b"\xa1z" + frame[-1:], 0, len(frame)) is None
 
 
 def unusual(to: bytes, content_type: bytes, body: bytes, id: bytes = b"\xc0") -> bytes:
