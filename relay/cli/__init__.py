@@ -10,6 +10,7 @@ from relay import __version__
 from relay.cli.accounts import user
 from relay.cli.bot import bot
 from relay.cli.completion import completion
+from relay.cli.data import backup, restore, verify
 from relay.cli.history import device, history
 from relay.cli.listen import listen
 from relay.cli.outcome import Root
@@ -23,7 +24,7 @@ root = Root(
     "relay",
     sections={
         "Talk": [login, logout, send, listen, history, signal, call, who, room, device, bot],
-        "Run a relay": [serve, user, config],
+        "Run a relay": [serve, user, config, backup, restore, verify],
         "Shell": [completion],
     },
     help="Relay: people, bots and programs reach each other by name through one port.",

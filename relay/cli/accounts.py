@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from relay.store.sqlite import SqliteStore
 
 
-def data_options(command: Callable[..., None]) -> Callable[..., None]:
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--data and --config; the command gets the `settings` that they make."""
 
     @functools.wraps(command)
-    def run(data: str | None, file: Path | None, **rest: Any) -> None:
-        command(settings=config.load(file, os.environ, {"data": data}), **rest)
+    def run(data: str | None, file: Path | None, **rest: Any) -> Any:
+        return command(settings=config.load(file, os.environ, {"data": data}), **rest)
 
     add_file = click.option("--config", "file", type=click.Path(path_type=Path), help="The relay's configuration file.")
     add_data = click.option("--data", metavar="DIR", help="The relay's data directory. Default: RELAY_DATA or ./data.")

@@ -23,6 +23,9 @@ from relay.store.base import (
 
 DATABASE_FILE = "relay.db"
 
+# Where a database is made before it is put in place, see `backup`.
+RESTORING = "restoring"
+
 # Another program holds the write lock for one short transaction. Ten seconds without it means that one hangs.
 BUSY_TIMEOUT_MS = 10_000
 
@@ -50,6 +53,8 @@ class Database:
         self.on_rollback: Callable[[], None] = lambda: None
         self._grouping = False
         self._aborted: StoreError | None = None
+        if (directory / RESTORING).exists() and not self.path.exists():
+            raise StoreError(f"a restore was interrupted; repeat it: relay restore FILE --data {directory}")
         try:
             _make_private(self.path)
             self.connection = apsw.Connection(str(self.path), statementcachesize=_STATEMENTS_CACHED)

@@ -4,6 +4,7 @@ What was appended lately is found in memory, see `tail`; the rest through the in
 """
 
 import json
+import struct
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -270,6 +271,9 @@ class SqliteReader(Reader):
             yield
         except apsw.Error as error:
             raise explain(error, self._path) from error
+        except (struct.error, TypeError, ValueError) as error:
+            # Not what was written: damage may have changed lengths, and even types.
+            raise damaged(self._path, f"a part of the database ({error})") from error
 
 
 def _account(row: tuple[Any, ...]) -> Account:

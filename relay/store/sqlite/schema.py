@@ -177,14 +177,14 @@ MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms, _name_gener
 def prepare(database: Database, migrations: list[Callable[[Database], None]] = MIGRATIONS) -> None:
     """Bring the database to this version. Raises StoreError for a file that is not a relay's, or of a later version."""
     try:
-        version = _version(database)
-        if version > len(migrations):
+        found = version(database)
+        if found > len(migrations):
             raise StoreError(
-                f"{database.path} was written by a newer relay (schema {version}, this one knows {len(migrations)}); "
+                f"{database.path} was written by a newer relay (schema {found}, this one knows {len(migrations)}); "
                 f"install that version again, or choose another directory with --data"
             )
         database.configure()
-        if version < len(migrations):
+        if found < len(migrations):
             _migrate(database, migrations)
     except apsw.Error as error:
         raise database.explain(error) from error
@@ -194,7 +194,7 @@ def _migrate(database: Database, migrations: list[Callable[[Database], None]]) -
     lock = _lock_out_others(database.path.parent)
     try:
         with database.change():
-            for migration in migrations[_version(database) :]:
+            for migration in migrations[version(database) :]:
                 migration(database)
             database.execute(f"PRAGMA user_version = {len(migrations)}")
     finally:
@@ -209,12 +209,13 @@ def _lock_out_others(directory: Path) -> DataLock | None:
     return DataLock(directory)
 
 
-def _version(database: Database) -> int:
-    version = database.connection.pragma("user_version")
+def version(database: Database) -> int:
+    """The version of the tables, 0 for a new file. Raises StoreError for another program's database, or apsw.Error."""
+    found = database.connection.pragma("user_version")
     mark = database.connection.pragma("application_id")
     tables = database.row("SELECT count(*) FROM sqlite_schema")
-    if mark != APPLICATION_ID and (version or (tables and tables[0])):
+    if mark != APPLICATION_ID and (found or (tables and tables[0])):
         raise StoreError(
             f"{database.path} is a database of another program; move it away, or choose another directory with --data"
         )
-    return int(version)
+    return int(found)
