@@ -13,7 +13,7 @@ KILLS ?= 20
 SEED ?= 1
 ARGS ?=
 
-.PHONY: help run test check format load torture bench bench-peers clean
+.PHONY: help run test check format load torture bench bench-peers bench-plots clean
 
 help:
 	@echo "make run                        start the relay on 127.0.0.1:7450, data in ./data"
@@ -23,6 +23,7 @@ help:
 	@echo "make load USERS=2000 SECONDS=60 load test against a relay of its own; SCENARIO= another one"
 	@echo "make torture KILLS=20 SEED=1    kill the relay under load, and prove that nothing is lost"
 	@echo "make bench                      measure the relay; make bench-peers: beside NATS, Redis and Mosquitto"
+	@echo "make bench-plots                draw cost against payload and connections into docs/benchmarks"
 	@echo "make clean                      remove what make made; ./data stays"
 
 run: $(VENV)/installed
@@ -54,6 +55,13 @@ bench: $(VENV)/installed-dev
 
 bench-peers: $(VENV)/installed-dev
 	@$(BIN)/python -m loadtest.bench --peers $(ARGS)
+
+bench-plots: $(VENV)/installed-dev
+	@$(PIP) --editable '.[plots]'
+	@$(BIN)/python -m loadtest.bench pipe-1 --peers --payload 16,128,1024,8192,65536 \
+		--plot docs/benchmarks/payload.svg --json docs/benchmarks/payload.jsonl $(ARGS)
+	@$(BIN)/python -m loadtest.bench pingpong --peers --connections 10,100,1000,10000 \
+		--plot docs/benchmarks/connections.svg --json docs/benchmarks/connections.jsonl $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist results

@@ -177,6 +177,8 @@ def _check_plot(works: Sequence[Work]) -> None:
             "a plot shows one kind of work at several payload sizes or at several numbers of connections, such as "
             "`pipe-1 --payload 16,128,1024` or `pingpong --connections 10,100,1000`"
         )
+    if not plots.can_draw():
+        raise WorkError(f"--plot needs matplotlib, which is not installed: {plots.INSTALL}")
 
 
 def _dialects(options: argparse.Namespace) -> list[Dialect]:

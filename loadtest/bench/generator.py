@@ -5,6 +5,7 @@ The parent only waits meanwhile and reads the server's CPU where the counted spa
 """
 
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -133,6 +134,8 @@ def _serve(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for other in others:
         other.close()
+    # The loops make no cycles, and a collection among thousands of connections would be taken for the server's latency.
+    gc.disable()
     if orders.cores:
         os.sched_setaffinity(0, orders.cores)
     worker = _Worker(orders, pipe)

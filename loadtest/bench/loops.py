@@ -19,6 +19,9 @@ from loadtest.bench.links import Entrance, Link
 # After the span everything has to arrive within this time; what has not is lost.
 DRAIN_S = 5.0
 
+# `paced` reads and writes by turns, so many at a time: what is due is not kept waiting by a crowd of arrivals.
+_PACED_READS, _PACED_WRITES = 64, 16
+
 _BUFFER = bytearray(256 * 1024)
 _clock = time.monotonic
 
@@ -257,14 +260,13 @@ def paced(pairs: Sequence[tuple[Link, Link]], wires: Sequence[tuple[Wire, Wire]]
             gauge.read(now, received)
         if gauge.over and received >= sent:
             break
-        # A few at a time, so that what arrives meanwhile is seen in time.
-        due = 0 if gauge.over else min(int((now - base_at) * rate) + 1, sent + 16)
+        due = 0 if gauge.over else min(int((now - base_at) * rate) + 1, sent + _PACED_WRITES)
         while sent < due:
             send, frame = turns[sent % number]
             _send_whole(send, frame)
             lags.append(_clock() - base_at - sent / rate)
             sent += 1
-        for fd, _ in poller.poll(0):
+        for fd, _ in poller.poll(0, _PACED_READS):
             count = _take(reads[fd](_BUFFER), fd, rest, size)
             now = _clock()
             for _ in range(count):

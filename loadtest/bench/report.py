@@ -21,6 +21,7 @@ _MEASURED = (
     "server_cpu_percent",
     "generator_cpu_percent",
     "lag_p99_ms",
+    "capacity_per_s",
 )
 # Below this share of one core per generator process the server, not the generator, sets the pace.
 BUSY_PERCENT = 95.0
@@ -93,6 +94,7 @@ _COLUMNS = (
     ("rss_mb", "RSS MB"),
     ("kb_per_connection", "KB/conn"),
     ("relay_ratio", "relay/it"),
+    ("lag_p99_ms", "gen late p99 ms"),
     ("generator_cpu_percent", "gen CPU %"),
 )
 

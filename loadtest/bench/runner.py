@@ -49,6 +49,8 @@ class Figure:
     generator_cpu_percent: float | None = None
     # How late the generator itself was with 99 % of the scheduled messages (paced works).
     lag_p99_ms: float | None = None
+    # What the server took when nobody waited for a clock: paced works are fractions of it.
+    capacity_per_s: float | None = None
     sent: int = 0
     lost: int = 0
     round: int = 0
@@ -90,7 +92,9 @@ def measure(dialect: Dialect, work: Work, conditions: Conditions, progress: Prog
                 capacity = run.play("pingpong", work.name).messages_per_s or 1.0
                 for fraction in PACED_FRACTIONS:
                     progress(f"running at {fraction:.0%}")
-                    yield run.play("paced", f"{work.name}@{fraction:.0%}", capacity * fraction)
+                    figure = run.play("paced", f"{work.name}@{fraction:.0%}", capacity * fraction)
+                    figure.capacity_per_s = capacity
+                    yield figure
             else:
                 progress("running")
                 yield run.play(work.kind, work.name)

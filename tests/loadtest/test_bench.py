@@ -64,10 +64,11 @@ def test_several_generators_share_the_connections(tmp_path: Path) -> None:
 
 
 def test_a_sweep_draws_a_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     svg = tmp_path / "plot.svg"
     figures = run(tmp_path, "pipe-1", "--payload", "16,65536", "--plot", str(svg))
     assert [figure["payload_bytes"] for figure in figures] == [16, 65536]
-    assert svg.read_text().startswith("<svg")
+    assert "<svg" in svg.read_text()
 
 
 @pytest.mark.parametrize(
