@@ -9,7 +9,7 @@ from loadtest.scenarios.scenario import Disturbance, Harm, Scenario
 SCENARIO = Scenario(
     name="reconnect-storm",
     summary="the relay is restarted, then killed and started again; everybody comes back and nothing is lost",
-    pace_hz=0.5,
+    pace_hz=0.25,
     relay_flags=("--drain-spread-s", "3"),
     disturbances=(Disturbance(0.25, Harm.RESTART), Disturbance(0.6, Harm.KILL)),
     limits_ms={"login": 15_000, "stored": 20_000, "delivered": 20_000, "call": 5_000},

@@ -11,6 +11,7 @@ SCENARIO = Scenario(
     name="slow-readers",
     summary="twenty users read far less than they are sent; the others notice nothing, and they miss no message",
     mix=Mix(message=6, signal=3, call=0),
+    pace_hz=0.5,
     slow_users=20,
     limits_ms={"stored": 250, "delivered": 250, "signal": 250},
     drain_s=60.0,
