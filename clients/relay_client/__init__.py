@@ -31,6 +31,7 @@ from relay_client.errors import (
     Replaced,
     TimedOut,
 )
+from relay_client.events import Ended, GapNoticed, Receipt, RoomChanged
 from relay_client.fate import Fate, FateState
 from relay_client.received import Call, Online, Stored
 
@@ -51,8 +52,10 @@ __all__ = [
     "Conversation",
     "Device",
     "DeviceCursor",
+    "Ended",
     "Fate",
     "FateState",
+    "GapNoticed",
     "LoginFailed",
     "Member",
     "Message",
@@ -62,10 +65,12 @@ __all__ = [
     "Page",
     "Posted",
     "Presence",
+    "Receipt",
     "Refused",
     "RelayError",
     "Replaced",
     "Room",
+    "RoomChanged",
     "Signal",
     "Stored",
     "TimedOut",

@@ -11,19 +11,21 @@ from relay.cli.accounts import user
 from relay.cli.bot import bot
 from relay.cli.completion import completion
 from relay.cli.data import backup, restore, verify
-from relay.cli.history import device, history
+from relay.cli.history import conversations, device, history, receipts
 from relay.cli.listen import listen
 from relay.cli.outcome import Root
+from relay.cli.people import block, blocks, unblock, who
 from relay.cli.profile import login, logout
 from relay.cli.rooms import room
 from relay.cli.serve import serve
 from relay.cli.settings import config
-from relay.cli.talk import call, send, signal, who
+from relay.cli.talk import call, send, signal
 
 root = Root(
     "relay",
     sections={
-        "Talk": [login, logout, send, listen, history, signal, call, who, room, device, bot],
+        "Talk": [login, logout, send, listen, signal, call, bot],
+        "People and conversations": [who, room, conversations, history, receipts, device, block, unblock, blocks],
         "Run a relay": [serve, user, config, backup, restore, verify],
         "Shell": [completion],
     },

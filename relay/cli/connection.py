@@ -39,13 +39,16 @@ def url_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def connected(url: str, device: str | None = None, timeout: float = 10) -> Iterator["Client"]:
-    """A client that is logged in, closed in the end. Errors of the SDK become CommandErrors with their exit codes."""
+def connected(url: str, device: str | None = None, timeout: float = 10, receive: bool = False) -> Iterator["Client"]:
+    """A client that is logged in, closed in the end. Errors of the SDK become CommandErrors with their exit codes.
+
+    Only with `receive` the relay keeps messages for the device.
+    """
     from relay_client import Client  # noqa: PLC0415 - brings sockets, threads and the protocol
 
     end_on_sigterm()
     log_warnings()
-    with explained(), Client(url, device=device, timeout=timeout) as client:
+    with explained(), Client(url, device=device, timeout=timeout, receive=receive) as client:
         yield client
 
 
@@ -78,13 +81,37 @@ def exit_code(error: Exception) -> Exit:
 
 
 def complete_user(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Users who are online, for the shell: asks the relay of the default profile, quietly."""
+    """Users who are online, for the shell."""
+    return _complete(_users, incomplete)
+
+
+def complete_room(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """One's own rooms and public ones, for the shell; without the mark unless it was typed."""
+    marked = incomplete.startswith("#")
+    return _complete(lambda client: [name if marked else name[1:] for name in _rooms(client, True)], incomplete)
+
+
+def complete_address(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Users who are online and one's own rooms, for the shell."""
+    return _complete(lambda client: [*_users(client), *_rooms(client, False)], incomplete)
+
+
+def _users(client: "Client") -> list[str]:
+    return [online.user for online in client.who()]
+
+
+def _rooms(client: "Client", everything: bool) -> list[str]:
+    return [found.room for found in client.rooms.list(everything=everything)]
+
+
+def _complete(names: "Callable[[Client], list[str]]", incomplete: str) -> list[CompletionItem]:
+    """Asks the relay of the default profile, quietly."""
     from relay_client import Client, RelayError  # noqa: PLC0415
 
     try:
         if DEFAULT not in read_profiles():
             return []
-        with Client(chosen_url(None, None), timeout=_COMPLETION_TIMEOUT_S) as client:
-            return [CompletionItem(online.user) for online in client.who() if online.user.startswith(incomplete)]
+        with Client(chosen_url(None, None), timeout=_COMPLETION_TIMEOUT_S, receive=False) as client:
+            return [CompletionItem(name) for name in names(client) if name.startswith(incomplete)]
     except (CommandError, RelayError):
         return []

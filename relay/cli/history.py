@@ -1,19 +1,16 @@
-"""`relay history` and `relay device`: what is kept, and for which devices."""
+"""`relay history`, `conversations`, `receipts` and `device`: what is kept, and for which devices."""
 
-from typing import TYPE_CHECKING, Any
+from itertools import islice
 
 import click
 
-from relay.cli.connection import complete_user, connected, connection_options
-from relay.cli.display import colours_wanted, message_line, put_json, put_line
+from relay.cli.connection import complete_address, connected, connection_options
+from relay.cli.display import colours_wanted, escape_line, iso_time, message_line, put_json, put_line
 from relay.cli.listen import message_row
-from relay.cli.outcome import examples
+from relay.cli.outcome import CommandError, Exit, examples
 
-if TYPE_CHECKING:
-    from relay_client import Client
-    from relay_client.received import ReceivedMessage
-
-_PAGE = 500
+_conversation = click.argument("conversation", shell_complete=complete_address)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.command(
@@ -23,50 +20,65 @@ _PAGE = 500
         "relay history bob --after 120",
     )
 )
-@click.argument("conversation", shell_complete=complete_user)
+@_conversation
 @click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The newest N.")
+@click.option("--before", type=click.IntRange(min=0), metavar="OFFSET", help="With --last: of those below this offset.")
 @click.option("--after", type=click.IntRange(min=0), metavar="OFFSET", help="Everything behind this offset instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as relay listen --json.")
 @connection_options
-def history(conversation: str, last: int, after: int | None, as_json: bool, url: str) -> None:
+def history(conversation: str, last: int, before: int | None, after: int | None, as_json: bool, url: str) -> None:
     """Show the messages of a conversation: with a user, or in a room ('#ops').
 
     Nothing is marked as read or delivered by it.
     """
+    if after is not None and before is not None:
+        raise CommandError("give either --after or --before", Exit.USAGE)
     colours = colours_wanted()
     with connected(url) as client:
-        for message in _newest(client, conversation, last) if after is None else _behind(client, conversation, after):
+        messages = client.history(conversation, after=after, before=before)
+        if after is None:
+            messages = reversed(list(islice(messages, last)))
+        for message in messages:
             if as_json:
                 put_json(message_row(message))
             else:
                 put_line(message_line(message, client.user, colours))
 
 
-def _newest(client: "Client", conversation: str, count: int) -> "list[ReceivedMessage]":
-    found: list[ReceivedMessage] = []
-    before = None
-    while len(found) < count:
-        page = _read(client, conversation, before=before, limit=min(count - len(found), _PAGE))
-        if not page:
-            break
-        found = page + found
-        before = found[0].offset
-    return found
+@click.command(epilog=examples("relay conversations", "relay conversations --json | jq 'select(.unread > 0)'"))
+@_json
+@connection_options
+def conversations(as_json: bool, url: str) -> None:
+    """Show your conversations, and how much of each is unread.
+
+    JSON: conversation, title, head and first (the last and the first offset kept), delivered, read, unread, time.
+    """
+    with connected(url) as client:
+        for found in client.conversations.list():
+            time = None if found.time is None else iso_time(found.time)
+            if as_json:
+                put_json(found._asdict() | {"time": time, "unread": found.unread})
+            else:
+                title = f"  {escape_line(found.title)}" if found.title else ""
+                put_line(f"{escape_line(found.conversation):32} {found.unread} unread of {found.head}{title}")
 
 
-def _behind(client: "Client", conversation: str, after: int) -> "list[ReceivedMessage]":
-    found: list[ReceivedMessage] = []
-    while page := _read(client, conversation, after=found[-1].offset if found else after, limit=_PAGE):
-        found += page
-    return found
+@click.command(epilog=examples("relay receipts bob", "relay receipts '#ops' --json"))
+@_conversation
+@_json
+@connection_options
+def receipts(conversation: str, as_json: bool, url: str) -> None:
+    """Show how far each device in a conversation is: up to which offset it has and has read the messages.
 
-
-def _read(client: "Client", conversation: str, **place: int | None) -> "list[ReceivedMessage]":
-    from relay_client.received import stored_message  # noqa: PLC0415
-
-    given = {name: value for name, value in place.items() if value is not None}
-    page: Any = client.call("relay", "history.read", conversation=conversation, **given)
-    return [stored_message(page["conversation"], row) for row in page["messages"]]
+    JSON: user, device, delivered, read.
+    """
+    with connected(url) as client:
+        for cursor in client.conversations.receipts(conversation):
+            if as_json:
+                put_json(cursor._asdict())
+            else:
+                address = escape_line(f"{cursor.user}/{cursor.device}")
+                put_line(f"{address:32} delivered {cursor.delivered}, read {cursor.read}")
 
 
 @click.group(epilog=examples("relay device list", "relay device forget old-phone"))
@@ -74,18 +86,21 @@ def device() -> None:
     """Your devices: the relay keeps messages for each until it has had them."""
 
 
-@device.command("list", epilog=examples("relay device list"))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@device.command("list", epilog=examples("relay device list", "relay device list --json | jq -r .device"))
+@_json
 @connection_options
 def list_devices(as_json: bool, url: str) -> None:
-    """Show your devices, and which of them are connected."""
+    """Show your devices, and which of them are connected.
+
+    JSON: device, created, seen (when it was connected last), online.
+    """
     with connected(url) as client:
-        answer: Any = client.call("relay", "devices.list")
-    for found in answer["devices"]:
-        if as_json:
-            put_json(found)
-        else:
-            put_line(f"{found['device']:24} {'online' if found['online'] else 'offline'}")
+        for found in client.devices.list():
+            seen = iso_time(found.seen)
+            if as_json:
+                put_json(found._asdict() | {"created": iso_time(found.created), "seen": seen})
+            else:
+                put_line(f"{escape_line(found.device):24} {'online' if found.online else f'offline, seen {seen}'}")
 
 
 @device.command(epilog=examples("relay device forget old-phone"))
@@ -94,4 +109,4 @@ def list_devices(as_json: bool, url: str) -> None:
 def forget(name: str, url: str) -> None:
     """Keep nothing more for a device. If it is connected it is logged out."""
     with connected(url) as client:
-        client.call("relay", "devices.forget", device=name)
+        client.devices.forget(name)

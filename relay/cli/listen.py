@@ -1,72 +1,121 @@
 """`relay listen`: messages as they come, for people or as JSON lines."""
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.connection import connected, connection_options
-from relay.cli.display import colours_wanted, iso_time, message_line, put_json, put_line
+from relay.cli.connection import complete_address, connected, connection_options
+from relay.cli.display import colours_wanted, escape_line, iso_time, message_line, put_json, put_line
 from relay.cli.outcome import CommandError, Exit, examples
 
 if TYPE_CHECKING:
-    from relay_client import Client
+    from relay_client import Client, Message
     from relay_client.received import ReceivedMessage
 
 
 @click.command(
     epilog=examples(
         "relay listen",
-        "relay listen --json --count 1 --timeout 30 | jq -r .body",
-        "relay listen --json --device archive >> messages.jsonl",
+        "relay listen '#ops' bob",
+        "relay listen --count 1 --timeout 30 | jq -r .body",
+        "relay listen --receipts                     # and how far others are with what you sent",
+        "relay listen --device archive >> messages.jsonl",
     )
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.argument("conversations", nargs=-1, metavar="[CONVERSATION]...", shell_complete=complete_address)
+@click.option(
+    "--json/--text", "as_json", default=None,
+    help="One JSON object a line, or lines for people. Default: text on a terminal, JSON anywhere else.",
+)  # fmt: skip
+@click.option("--receipts", is_flag=True, help="Show how far others are, too: what they have and have read.")
+@click.option("--mark-read", is_flag=True, help="Tell the others that you have read what is shown.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Leave after N messages.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), metavar="S",
     help="Leave after S seconds without a message; with --count that is exit code 5 if fewer than N came.",
 )  # fmt: skip
-@click.option("--device", default="cli", show_default=True, metavar="NAME", help="Which of your devices this is.")
+@click.option("--device", metavar="NAME", help="Which of your devices this is. Default: cli, see below.")
 @connection_options
 def listen(
-    as_json: bool,
+    conversations: tuple[str, ...],
+    as_json: bool | None,
+    receipts: bool,
+    mark_read: bool,
     count: int | None,
     timeout: float | None,
-    device: str,
+    device: str | None,
     url: str,
 ) -> None:
-    """Show messages as they come, and those that came meanwhile.
+    """Show messages as they come, and those that came meanwhile: all, or those of a user or a room ('#ops').
 
     It begins where the device stopped listening last: each message is shown once to each device, and the relay keeps
-    messages while nobody listens. Leave with Ctrl-C (exit code 130).
+    messages while nobody listens. With conversations named, messages of others are passed over for good by this device;
+    so it is one of its own then (cli-ops, cli-bob), unless --device says otherwise. Leave with Ctrl-C (exit code 130).
     """
-    with connected(url, device=device) as client:
-        seen = _show(client, as_json, count, timeout)
+    as_json = not sys.stdout.isatty() if as_json is None else as_json
+    with connected(url, device=device or _device_for(conversations), receive=True) as client:
+        show = _shower(client, as_json)
+        wanted = {_conversation(client, name) for name in conversations}
+        client.on_event(lambda event: _tell(event, wanted, as_json, receipts))
+        if receipts:
+            client.conversations.watch_receipts()
+        seen = 0
+        for message in client.messages(timeout=timeout):
+            if not wanted or message.conversation in wanted:
+                show(message)
+                if mark_read:
+                    message.mark_read()
+                seen += 1
+            message.ack()  # when it has been written, not before
+            if seen == count:
+                break
     if count is not None and seen < count:
         raise CommandError(f"{seen} of {count} messages came in time", Exit.TIMED_OUT)
 
 
-def _show(client: "Client", as_json: bool, count: int | None, timeout: float | None) -> int:
-    """Show messages until the end; how many. One is acknowledged when it has been written, not before."""
-    client.on_event(_tell_of_return)
+def _device_for(conversations: tuple[str, ...]) -> str:
+    return "-".join(["cli", *(name.removeprefix("#").replace("@", "-") for name in sorted(conversations))])
+
+
+def _conversation(client: "Client", name: str) -> str:
+    """The full name of a conversation that is named by a user, a room, or in full."""
+    from relay.protocol.addresses import AddressError, conversation_for, prepare_name  # noqa: PLC0415
+
+    first, at, second = name.removeprefix("#").partition("@")
+    try:
+        if name.startswith("#"):
+            return "#" + prepare_name(first)
+        return (
+            conversation_for(prepare_name(first), prepare_name(second))
+            if at
+            else conversation_for(client.user, prepare_name(first))
+        )
+    except AddressError as error:
+        raise CommandError(f"{name!r} is neither a user nor a room: {error}", Exit.USAGE) from None
+
+
+def _shower(client: "Client", as_json: bool) -> Callable[["Message"], None]:
     colours = colours_wanted()
-    seen = 0
-    for message in client.messages(timeout=timeout, count=count):
-        if as_json:
-            put_json(message_row(message))
-        else:
-            put_line(message_line(message, client.user, colours))
-        message.ack()
-        seen += 1
-    return seen
+    if as_json:
+        return lambda message: put_json(message_row(message))
+    return lambda message: put_line(message_line(message, client.user, colours))
 
 
-def _tell_of_return(event: object) -> None:
-    """Say that the connection is there again; the SDK has logged why it was not."""
-    from relay_client.events import Connected  # noqa: PLC0415
+def _tell(event: object, wanted: set[str], as_json: bool, receipts: bool) -> None:
+    """Say that the connection is there again (the SDK has logged why it was not), and how far others are."""
+    from relay_client.events import Connected, Receipt  # noqa: PLC0415
 
     if isinstance(event, Connected) and event.again:
         click.echo("relay: connected again", err=True)
+    if receipts and isinstance(event, Receipt) and (not wanted or event.conversation in wanted):
+        if as_json:
+            put_json({"event": "receipt"} | event._asdict())
+        else:
+            devices = ", ".join(f"{device} has {offset}" for device, offset in sorted(event.devices.items()))
+            read = f", read up to {event.read}" if event.read else ""
+            put_line(escape_line(f"-- {event.conversation}: {event.user} ({devices}{read})"))
 
 
 def message_row(message: "ReceivedMessage") -> dict[str, Any]:

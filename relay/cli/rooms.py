@@ -1,14 +1,17 @@
-"""`relay room`: rooms and who is in them. Each command is one call to the relay."""
+"""`relay room`: rooms and who is in them. Each command is one question to the relay."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.connection import complete_user, connected, connection_options
+from relay.cli.connection import complete_room, complete_user, connected, connection_options
 from relay.cli.display import colours_wanted, escape_line, paint, put_json, put_line
-from relay.cli.outcome import examples
+from relay.cli.outcome import CommandError, Exit, examples
 
-_room = click.argument("room_name", metavar="ROOM")
+if TYPE_CHECKING:
+    from relay_client import Room
+
+_room = click.argument("room_name", metavar="ROOM", shell_complete=complete_room)
 _user = click.argument("user", shell_complete=complete_user)
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
@@ -25,18 +28,22 @@ def room() -> None:
 @_room
 @click.option("--title", default="", help="What the room is about.")
 @click.option("--private", is_flag=True, help="Only for those who are invited; others cannot see that it exists.")
+@_json
 @connection_options
-def create(room_name: str, title: str, private: bool, url: str) -> None:
+def create(room_name: str, title: str, private: bool, as_json: bool, url: str) -> None:
     """Make a room; you are its owner."""
-    _tell(_ask(url, "rooms.create", room=_marked(room_name), title=title, public=not private))
+    with connected(url) as client:
+        _show(client.rooms.create(room_name, title, public=not private), as_json)
 
 
 @room.command(epilog=examples("relay room join ops"))
 @_room
+@_json
 @connection_options
-def join(room_name: str, url: str) -> None:
+def join(room_name: str, as_json: bool, url: str) -> None:
     """Enter a public room, or one you were invited to."""
-    _tell(_ask(url, "rooms.join", room=_marked(room_name)))
+    with connected(url) as client:
+        _show(client.rooms.join(room_name), as_json)
 
 
 @room.command(epilog=examples("relay room leave ops"))
@@ -44,7 +51,8 @@ def join(room_name: str, url: str) -> None:
 @connection_options
 def leave(room_name: str, url: str) -> None:
     """Leave a room, or decline an invitation. A room ends with its last member."""
-    _ask(url, "rooms.leave", room=_marked(room_name))
+    with connected(url) as client:
+        client.rooms.leave(room_name)
 
 
 @room.command(epilog=examples("relay room invite secret bob"))
@@ -53,17 +61,32 @@ def leave(room_name: str, url: str) -> None:
 @connection_options
 def invite(room_name: str, user: str, url: str) -> None:
     """Let somebody join a private room."""
-    _ask(url, "rooms.invite", room=_marked(room_name), user=user)
+    with connected(url) as client:
+        client.rooms.invite(room_name, user)
 
 
 @room.command(epilog=examples("relay room remove ops mallory", "relay room remove ops mallory --ban"))
 @_room
 @_user
-@click.option("--ban", is_flag=True, help="For good: until `relay room unban`.")
+@click.option("--ban", "for_good", is_flag=True, help="As relay room ban.")
 @connection_options
-def remove(room_name: str, user: str, ban: bool, url: str) -> None:
-    """Put a member out. Owners and moderators may."""
-    _ask(url, "rooms.ban" if ban else "rooms.remove", room=_marked(room_name), user=user)
+def remove(room_name: str, user: str, for_good: bool, url: str) -> None:
+    """Put a member out, or take an invitation back. Owners and moderators may."""
+    with connected(url) as client:
+        if for_good:
+            client.rooms.ban(room_name, user)
+        else:
+            client.rooms.remove(room_name, user)
+
+
+@room.command(epilog=examples("relay room ban ops mallory"))
+@_room
+@_user
+@connection_options
+def ban(room_name: str, user: str, url: str) -> None:
+    """Put somebody out for good: until `relay room unban`. Owners and moderators may."""
+    with connected(url) as client:
+        client.rooms.ban(room_name, user)
 
 
 @room.command(epilog=examples("relay room unban ops mallory"))
@@ -72,7 +95,8 @@ def remove(room_name: str, user: str, ban: bool, url: str) -> None:
 @connection_options
 def unban(room_name: str, user: str, url: str) -> None:
     """Let a banned user come back."""
-    _ask(url, "rooms.unban", room=_marked(room_name), user=user)
+    with connected(url) as client:
+        client.rooms.unban(room_name, user)
 
 
 @room.command(epilog=examples("relay room role ops bob moderator"))
@@ -82,7 +106,22 @@ def unban(room_name: str, user: str, url: str) -> None:
 @connection_options
 def role(room_name: str, user: str, role: str, url: str) -> None:
     """Make a member owner, moderator or plain member. Owners may."""
-    _ask(url, "rooms.set_role", room=_marked(room_name), user=user, role=role)
+    with connected(url) as client:
+        client.rooms.set_role(room_name, user, role)
+
+
+@room.command("set", epilog=examples("relay room set ops --title 'On call'", "relay room set ops --private"))
+@_room
+@click.option("--title", help="What the room is about. Owners and moderators may.")
+@click.option("--public/--private", "public", default=None, help="Who may enter. Owners may.")
+@_json
+@connection_options
+def set_room(room_name: str, title: str | None, public: bool | None, as_json: bool, url: str) -> None:
+    """Change a room's title, open it or close it."""
+    if title is None and public is None:
+        raise CommandError("nothing to change: give --title, --public or --private", Exit.USAGE)
+    with connected(url) as client:
+        _show(client.rooms.set(room_name, title=title, public=public), as_json)
 
 
 @room.command("list", epilog=examples("relay room list", "relay room list --all --json | jq -r .room"))
@@ -91,55 +130,33 @@ def role(room_name: str, user: str, role: str, url: str) -> None:
 @connection_options
 def list_rooms(everything: bool, as_json: bool, url: str) -> None:
     """Show the rooms you are in or invited to."""
-    for found in _pages(url, "rooms.list", "rooms", "room", all=everything):
-        if as_json:
-            put_json(found)
-        else:
-            put_line(_line(found))
+    with connected(url) as client:
+        for found in client.rooms.list(everything=everything):
+            _show(found, as_json)
 
 
-@room.command(epilog=examples("relay room members ops"))
+@room.command(epilog=examples("relay room members ops", "relay room members ops --json | jq -r .user"))
 @_room
 @_json
 @connection_options
 def members(room_name: str, as_json: bool, url: str) -> None:
     """Show who is in a room."""
     colours = colours_wanted()
-    for found in _pages(url, "rooms.members", "members", "user", room=_marked(room_name)):
-        if as_json:
-            put_json(found)
-        else:
-            name = escape_line(found["user"])
-            put_line(f"{paint(name, colours)}{' ' * (24 - len(name))} {found['role']}")
-
-
-def _ask(url: str, method: str, **arguments: Any) -> Any:
     with connected(url) as client:
-        return client.call("relay", method, **arguments)
+        for member in client.rooms.members(room_name):
+            if as_json:
+                put_json(member._asdict())
+            else:
+                name = escape_line(member.user)
+                put_line(f"{paint(name, colours)}{' ' * (24 - len(name))} {member.role}")
 
 
-def _pages(url: str, method: str, rows: str, key: str, **arguments: Any) -> list[dict[str, Any]]:
-    """All rows of a list that the relay gives in pages."""
-    found: list[dict[str, Any]] = []
-    with connected(url) as client:
-        while True:
-            page: Any = client.call("relay", method, after=found[-1][key] if found else "", **arguments)
-            found += page[rows]
-            if not page["more"] or not page[rows]:
-                return found
-
-
-def _tell(answer: dict[str, Any]) -> None:
-    put_line(_line(answer["room"]))
-
-
-def _line(found: dict[str, Any]) -> str:
-    kind = "public" if found["public"] else "private"
-    standing = f", you are {found['role']}" if found["role"] else ""
-    title = f"  {escape_line(found['title'])}" if found["title"] else ""
-    people = "1 member" if found["members"] == 1 else f"{found['members']} members"
-    return f"{escape_line(found['room'])}  {kind}, {people}{standing}{title}"
-
-
-def _marked(name: str) -> str:
-    return name if name.startswith("#") else f"#{name}"
+def _show(found: "Room", as_json: bool) -> None:
+    if as_json:
+        put_json(found._asdict())
+        return
+    kind = "public" if found.public else "private"
+    standing = f", you are {found.role}" if found.role else ""
+    title = f"  {escape_line(found.title)}" if found.title else ""
+    people = "1 member" if found.members == 1 else f"{found.members} members"
+    put_line(f"{escape_line(found.room)}  {kind}, {people}{standing}{title}")

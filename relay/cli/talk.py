@@ -1,4 +1,4 @@
-"""`relay send`, `signal`, `call` and `who`: one question or one saying each, then done."""
+"""`relay send`, `signal` and `call`: one saying or one question each, then done."""
 
 import json
 import sys
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.connection import complete_user, connected, connection_options
-from relay.cli.display import colours_wanted, escape, escape_line, iso_time, paint, plain, put_json, put_line
+from relay.cli.connection import complete_address, connected, connection_options
+from relay.cli.display import escape, escape_line, iso_time, plain, put_json, put_line
 from relay.cli.outcome import CommandError, Exit, examples
 
 if TYPE_CHECKING:
-    from relay_client import Client, Stored
+    from relay_client import Client, Posted, Stored
 
-_to = click.argument("to", shell_complete=complete_user)
+_to = click.argument("to", shell_complete=complete_address)
 
 
 @click.command(
@@ -23,6 +23,7 @@ _to = click.argument("to", shell_complete=complete_user)
         "relay send bob - < letter.txt            # one message; bytes that are no UTF-8 are sent as bytes",
         "journalctl -f | relay send ops --lines - # a message for each line, as it comes",
         "relay send --json bob hello | jq .offset",
+        "relay send --until read --timeout 60 bob 'are you there?'",
     )
 )
 @_to
@@ -30,29 +31,72 @@ _to = click.argument("to", shell_complete=complete_user)
 @click.option("--lines", is_flag=True, help="With -: send each line as a message of its own.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each message: where it is stored.")
 @click.option("--quiet", "-q", is_flag=True, help="Print nothing.")
+@click.option(
+    "--until", type=click.Choice(["stored", "delivered", "read"]), default="stored", show_default=True,
+    help="Return when it is on the relay's disk, on a device of the other, or read.",
+)  # fmt: skip
+@click.option("--timeout", type=click.FloatRange(0.01), default=10, show_default=True, metavar="S", help="For --until.")
 @connection_options
-def send(to: str, text: tuple[str, ...], lines: bool, as_json: bool, quiet: bool, url: str) -> None:
+def send(
+    to: str,
+    text: tuple[str, ...],
+    lines: bool,
+    as_json: bool,
+    quiet: bool,
+    until: str,
+    timeout: float,
+    url: str,
+) -> None:
     """Send a message; TEXT `-` reads standard input. Returns when it is on the relay's disk.
 
     The text may be several words. One line end at the end of standard input is left out.
     """
     if lines and text != ("-",):
         raise CommandError("--lines goes with `-`, which reads standard input", Exit.USAGE)
-    with connected(url) as client:
-        count = 0
-        for stored in _send_lines(client, to) if lines else _send_one(client, to, text):
-            count += 1
-            if as_json:
-                put_json(_stored_row(stored, to))
-        if not as_json and not quiet:
-            put_line(f"stored {count} messages" if lines else f"stored as {stored.conversation} {stored.offset}")
+    if lines and until != "stored":
+        raise CommandError("--until goes with one message, not with --lines", Exit.USAGE)
+    with connected(url, timeout=timeout) as client:
+        if lines:
+            _send_lines(client, to, as_json, quiet)
+        else:
+            _send_one(client, to, _read_stdin() if text == ("-",) else " ".join(text), until, as_json, quiet)
 
 
-def _send_one(client: "Client", to: str, text: tuple[str, ...]) -> Iterator["Stored"]:
-    yield client.send(to, _read_stdin() if text == ("-",) else " ".join(text))
+def _send_one(client: "Client", to: str, value: str | bytes, until: str, as_json: bool, quiet: bool) -> None:
+    posted = client.post(to, value)
+    stored = posted.wait()
+    if not as_json and not quiet:
+        put_line(f"stored as {stored.conversation} {stored.offset}")
+    try:
+        if until != "stored":
+            fate = posted.wait_read() if until == "read" else posted.wait_delivered()
+            if not as_json and not quiet:
+                put_line(escape_line(f"delivered to {', '.join(fate.delivered_to)}"))
+                if until == "read":
+                    put_line(escape_line(f"read by {', '.join(fate.read_by)}"))
+    finally:
+        if as_json:
+            put_json(_stored_row(stored, to) | _fate_row(posted, until))
 
 
-def _send_lines(client: "Client", to: str) -> Iterator["Stored"]:
+def _fate_row(posted: "Posted", until: str) -> dict[str, Any]:
+    if until == "stored":
+        return {}
+    state, _, delivered_to, read_by, _ = posted.fate
+    return {"state": str(state), "delivered_to": list(delivered_to), "read_by": list(read_by)}
+
+
+def _send_lines(client: "Client", to: str, as_json: bool, quiet: bool) -> None:
+    count = 0
+    for stored in _store_lines(client, to):
+        count += 1
+        if as_json:
+            put_json(_stored_row(stored, to))
+    if not as_json and not quiet:
+        put_line(f"stored {count} messages")
+
+
+def _store_lines(client: "Client", to: str) -> Iterator["Stored"]:
     """Each line as soon as it is there; up to a window of messages is under way, acknowledged in order."""
     posted = []
     for line in sys.stdin.buffer:
@@ -152,22 +196,3 @@ def _json_or_text(word: str) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-@click.command(epilog=examples("relay who", "relay who --json | jq -r .user"))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: user, sessions, bot.")
-@connection_options
-def who(as_json: bool, url: str) -> None:
-    """Show who is online now, and with which devices."""
-    with connected(url) as client:
-        users = client.who()
-    colours = colours_wanted()
-    for online in users:
-        if as_json:
-            put_json({"user": online.user, "sessions": list(online.sessions), "bot": online.bot})
-        else:
-            mark = " (bot)" if online.bot else ""
-            name = escape_line(online.user)
-            put_line(
-                f"{paint(name, colours)}{mark}{' ' * (24 - len(name + mark))} {escape_line(', '.join(online.sessions))}"
-            )

@@ -105,7 +105,7 @@ def test_the_database_knows_no_password(tmp_path: Path) -> None:
 
 def test_disabling_a_user_ends_her_live_session_and_refuses_the_next(town: Town) -> None:
     alice, bob = town.user("alice"), town.user("bob")
-    with running("listen", "--url", town.url(alice), home=town.home) as listening:
+    with running("listen", "--text", "--url", town.url(alice), home=town.home) as listening:
         assert town.run("send", alice, "are you there?", user=bob).returncode == 0
         assert listening.line().endswith("are you there?")
         assert town.run("user", "disable", alice, *town.on_data).returncode == 0
@@ -125,7 +125,7 @@ def test_an_account_that_is_made_while_the_relay_runs_can_log_in_at_once(town: T
 
 def test_a_new_password_holds_at_once_and_ends_old_sessions(town: Town) -> None:
     alice, bob = town.user("alice"), town.user("bob")
-    with running("listen", "--url", town.url(alice), home=town.home) as listening:
+    with running("listen", "--text", "--url", town.url(alice), home=town.home) as listening:
         town.run("send", alice, "you are online", user=bob)
         assert listening.line().endswith("you are online")
         changed = town.run("user", "password", alice, "--password-stdin", *town.on_data, stdin=b"new")

@@ -43,3 +43,14 @@ def test_completion_offers_who_is_online(town: Town) -> None:
         line = f"relay send {bob[:4]}"
         done = run(home=town.home, env={"_RELAY_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": "2"})
     assert f"plain,{bob}" in done.stdout.splitlines()
+
+
+def test_completion_offers_rooms(town: Town) -> None:
+    alice = town.user("alice")
+    run("login", town.url(alice), home=town.home)
+    town.run("room", "create", "lounge", user=alice)
+    for line, offered in (("relay room leave lou", "plain,lounge"), ("relay history #lou", "plain,#lounge")):
+        env = {"_RELAY_COMPLETE": "bash_complete", "COMP_WORDS": line.replace("#", r"\#"), "COMP_CWORD": "2"}
+        env["COMP_CWORD"] = str(len(line.split()) - 1)
+        done = run(home=town.home, env=env)
+        assert offered in done.stdout.splitlines(), done

@@ -1,4 +1,4 @@
-"""relay history and relay device against a real relay process."""
+"""relay history, conversations, receipts and device against a real relay process."""
 
 import json
 
@@ -17,8 +17,28 @@ def test_history_reads_the_newest_or_what_is_behind_an_offset(town: Town) -> Non
 
     assert bodies() == [f"line {number}" for number in range(581, 601)]
     assert bodies("--last", "550") == [f"line {number}" for number in range(51, 601)]
+    assert bodies("--last", "2", "--before", "60") == ["line 58", "line 59"]
     assert bodies("--after", "60") == [f"line {number}" for number in range(61, 601)]
     assert town.run("history", alice, "--last", "1", user=bob).stdout.endswith(f"{alice}: line 600\n")
+
+
+def test_conversations_and_receipts_say_how_far_one_is(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    for text in ("one", "two"):
+        town.run("send", bob, text, user=alice)
+    town.received(bob, 1, "--mark-read", "--device", "phone")
+    conversation = "@".join(sorted((alice, bob)))
+    found = json.loads(town.run("conversations", "--json", user=bob).stdout)
+    assert (found["conversation"], found["head"], found["read"], found["unread"]) == (conversation, 2, 1, 1)
+    assert town.run("conversations", user=bob).stdout.split() == [conversation, "1", "unread", "of", "2"]
+    row = json.loads(town.run("receipts", bob, "--json", user=alice).stdout)
+    assert row == {"user": bob, "device": "phone", "delivered": 1, "read": 1}
+    assert town.run("receipts", bob, user=alice).stdout.split(maxsplit=1) == [f"{bob}/phone", "delivered 1, read 1\n"]
+
+
+def test_history_goes_one_way(town: Town) -> None:
+    done = town.run("history", "bob", "--after", "1", "--before", "5", user=town.user())
+    assert done.returncode == 2 and "--before" in done.stderr
 
 
 def test_a_conversation_of_others_is_refused(town: Town) -> None:

@@ -1,5 +1,6 @@
 """`relay listen` against a real relay: what is shown, what is acknowledged, how it ends."""
 
+import json
 import os
 import re
 import signal
@@ -25,6 +26,47 @@ def test_each_message_is_shown_once_to_each_device(town: Town) -> None:
     assert [message["body"] for message in town.received(bob, 3, "--device", "phone")] == ["0", "1", "2"]
 
 
+def test_only_the_conversations_that_are_named_are_shown(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    town.run("room", "create", "corner", user=alice)
+    town.run("room", "join", "corner", user=bob)
+    town.run("listen", "--timeout", "0", user=bob)
+    town.run("listen", "#corner", "--timeout", "0", user=bob)
+    town.run("send", bob, "direct", user=alice)
+    town.run("send", "#corner", "to all", user=alice)
+    assert [message["body"] for message in town.received(bob, 1, "#corner")] == ["to all"]
+    assert sorted(str(message["body"]) for message in town.received(bob, 2)) == ["direct", "to all"]
+    devices = [
+        json.loads(line)["device"] for line in town.run("device", "list", "--json", user=bob).stdout.splitlines()
+    ]
+    assert {"cli", "cli-corner"} <= set(devices)
+
+
+def test_what_is_neither_a_user_nor_a_room_cannot_be_listened_to(town: Town) -> None:
+    done = town.run("listen", "two words", "--timeout", "0", "--device", "cli", user=town.user())
+    assert done.returncode == 2 and "two words" in done.stderr
+
+
+def test_receipts_show_how_far_others_are(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    with running("listen", "--receipts", home=town.home, env=town.env(alice)) as listening:
+        town.run("send", alice, "you are listening", user=bob)
+        assert json.loads(listening.line())["body"] == "you are listening"
+        town.run("send", bob, "hello", user=alice)
+        while json.loads(row := listening.line()).get("body") != "hello":
+            pass
+        town.received(bob, 2, "--mark-read", "--device", "phone")
+        while not (receipt := json.loads(listening.line())).get("read"):
+            pass
+        assert listening.stop(signal.SIGINT) == 130
+    assert (receipt["event"], receipt["user"], receipt["conversation"]) == (
+        "receipt",
+        bob,
+        json.loads(row)["conversation"],
+    )
+    assert receipt["read"] == receipt["delivered"] == receipt["devices"]["phone"] == 2
+
+
 def test_listening_ends_by_timeout(town: Town) -> None:
     bob = town.user("bob")
     assert town.run("listen", "--timeout", "0.1", user=bob).returncode == 0
@@ -35,7 +77,7 @@ def test_listening_ends_by_timeout(town: Town) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_leaving_hands_over_what_was_seen(town: Town, number: int, code: int) -> None:
     alice, bob = town.user("alice"), town.user("bob")
-    with running("listen", home=town.home, env=town.env(bob)) as listening:
+    with running("listen", "--text", home=town.home, env=town.env(bob)) as listening:
         town.run("send", bob, "seen", user=alice)
         assert listening.line().endswith(f"{alice}: seen")
         assert listening.stop(number) == code
@@ -107,7 +149,7 @@ def test_a_relay_that_comes_back_is_found_again_and_says_so_beside_the_messages(
 
     with running(*serve, "127.0.0.1:0", home=tmp_path) as relay:
         address = relay.line().removeprefix("listening on ")
-        with running("listen", "--url", f"relay://bob:secret@{address}", home=tmp_path) as listening:
+        with running("listen", "--text", "--url", f"relay://bob:secret@{address}", home=tmp_path) as listening:
             send("before")
             assert listening.line().endswith(" alice: before")
             relay.stop(signal.SIGKILL)

@@ -43,3 +43,30 @@ def test_listing_shows_own_rooms_and_with_all_the_public_ones(town: Town) -> Non
     assert town.run("room", "list", user=bob).stdout == ""
     rooms = town.run("room", "list", "--all", "--json", user=bob).stdout.splitlines()
     assert "#open-house" in [json.loads(line)["room"] for line in rooms]
+
+
+def test_a_room_can_be_changed(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    made = json.loads(town.run("room", "create", "drafts", "--json", user=alice).stdout)
+    assert made == {"room": "#drafts", "title": "", "public": True, "role": "owner", "members": 1, "head": 0}
+    assert town.run("room", "set", "drafts", "--title", "On call", "--private", user=alice).returncode == 0
+    (line,) = town.run("room", "list", user=alice).stdout.splitlines()
+    assert line == "#drafts  private, 1 member, you are owner  On call"
+    assert town.run("room", "join", "drafts", user=bob).returncode == 1
+    nothing = town.run("room", "set", "drafts", user=alice)
+    assert nothing.returncode == 2 and "--title" in nothing.stderr
+
+
+def test_who_is_banned_stays_out(town: Town) -> None:
+    alice, eve = town.user("alice"), town.user("eve")
+    town.run("room", "create", "quiet", user=alice)
+    town.run("room", "join", "quiet", user=eve)
+    assert town.run("room", "ban", "quiet", eve, user=alice).returncode == 0
+    assert town.run("room", "join", "quiet", user=eve).returncode == 1
+    assert town.run("room", "unban", "quiet", eve, user=alice).returncode == 0
+    assert town.run("room", "join", "#quiet", user=eve).returncode == 0
+
+
+def test_what_cannot_name_a_room_is_a_usage_error(town: Town) -> None:
+    done = town.run("room", "join", "two words", user=town.user())
+    assert done.returncode == 2 and "two words" in done.stderr

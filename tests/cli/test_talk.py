@@ -1,4 +1,4 @@
-"""send, signal, call and who against a real relay process."""
+"""send, signal and call against a real relay process."""
 
 import json
 import re
@@ -77,6 +77,27 @@ def test_lines_go_out_as_they_come(town: Town) -> None:
         assert [message["body"] for message in town.received(bob, 1)] == [str(number)]
     sender.stdin.close()
     assert sender.wait(timeout=30) == 0
+
+
+def test_a_message_can_be_awaited_until_it_is_read(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    late = town.run("send", bob, "1", "--until", "delivered", "--timeout", "0.5", "--json", user=alice)
+    assert late.returncode == 5 and "not delivered in time" in late.stderr
+    assert json.loads(late.stdout)["state"] == "stored"
+    with Client(town.url(bob), device="phone") as phone:
+        phone.on_message(lambda message: message.mark_read())
+        assert town.run("send", bob, "2", "--until", "delivered", user=alice).stdout.endswith(
+            f"delivered to {bob}/phone\n"
+        )
+        row = json.loads(town.run("send", bob, "3", "--until", "read", "--json", user=alice).stdout)
+        assert (row["state"], row["delivered_to"], row["read_by"]) == ("read", [f"{bob}/phone"], [bob])
+    assert town.run("send", "--lines", "--until", "read", bob, "-", user=alice).returncode == 2
+
+
+def test_sending_leaves_no_device_behind(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    assert town.run("send", bob, "hello", user=alice).returncode == 0
+    assert town.run("device", "list", user=alice).stdout == ""
 
 
 def test_a_signal_reaches_who_is_online(town: Town) -> None:
