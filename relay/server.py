@@ -29,7 +29,7 @@ from relay.session.handshake import Handshake, Terms
 from relay.session.outbox import Turn
 from relay.session.registry import Registry
 from relay.session.session import Session, Surroundings
-from relay.store.base import Account, Append, Appended, Refusal, Store, StoreBrokenError, StoreError
+from relay.store.base import Account, Answer, Append, Refusal, Store, StoreBrokenError, StoreError
 from relay.store.lock import DataLock
 from relay.store.sqlite import SqliteStore
 from relay.store.worker import StoreWorker
@@ -216,7 +216,7 @@ class Relay:
         self.registry.discard(session)
         self.registry.release(peer_host(session.peer))
 
-    def _handle_appended(self, batch: list[Append], results: list[Appended | Refusal]) -> None:
+    def _handle_appended(self, batch: list[Append], results: list[Answer]) -> None:
         # A group is stored as a whole, or refused as a whole when the disk is full.
         first = results[0]
         refusal = first if isinstance(first, Refusal) and first.code == ErrorCode.STORE_FAILED else None

@@ -6,14 +6,15 @@ from relay.protocol.addresses import conversation_for, conversation_members, is_
 from relay.protocol.codes import ErrorCode
 from relay.protocol.connection import clip_sentence
 from relay.protocol.limits import MESSAGE_WINDOW, NAME_MAX_BYTES
-from relay.protocol.packets import NUMBERS, Ack, Delivery, Error, Message, Stored, StoredRun, encode
+from relay.protocol.packets import NUMBERS, Ack, Error, Message, Stored, StoredRun, encode
+from relay.protocol.runs import deliveries
 from relay.router.directory import Directory
 from relay.router.feed import Feed
 from relay.router.log import Log
 from relay.router.receipts import Receipts
 from relay.router.rooms import LiveRooms
 from relay.router.subscriber import Subscriber
-from relay.store.base import Append, Appended, Backlog, Cursor, Refusal, Store, StoreError
+from relay.store.base import Answer, Append, Appended, Backlog, Cursor, Refusal, Several, Store, StoreError
 
 MESSAGE = NUMBERS[Message]
 
@@ -21,7 +22,7 @@ MESSAGE = NUMBERS[Message]
 _CONVERSATION_MAX = 2 * NAME_MAX_BYTES + 1
 
 
-# A stored message on its way out, and where it stands.
+# A stored message or run on its way out, and where it stands.
 _Item = tuple[Append, Appended]
 
 
@@ -41,54 +42,45 @@ class Conversations:
         self._waiting: list[Callable[[StoreError | None], None]] = []
         self._saving = False
 
-    def submit(self, origin: Subscriber, message: Message, payload: bytes) -> None:
-        """Store a message; `payload` is the packet as the sender wrote it."""
-        self.submit_run(origin, message.to, [message.id], [payload])
-
-    def submit_run(self, origin: Subscriber, to: str, ids: list[int], payloads: list[bytes]) -> None:
-        """Store messages to one receiver, in order; `payloads` are the packets as the sender wrote them.
+    def submit(self, origin: Subscriber, to: str, message_id: int, packet: bytes, total: int = 1) -> None:
+        """Store a message or a run (see protocol.runs), whose first message has this id, to one receiver.
 
         A session with MESSAGE_WINDOW messages waiting for the disk is paused, so that its sender feels the disk's pace.
         """
-        problem = _obstacle(to, ids)
+        problem = _obstacle(to, message_id)
         if problem is not None:
-            for message_id in ids:
-                origin.outlet.push(_refusal(message_id, *problem))
+            _refuse(origin, message_id, total, *problem)
             return
-        conversation, user, device = conversation_for(origin.user, to), origin.user, origin.device
-        append, waiting = self._log.append, origin.storing
-        for message_id, payload in zip(ids, payloads, strict=True):
-            if append(Append(conversation, user, device, message_id, payload, origin)):
-                origin.storing += 1
-            else:
-                sentence = "too many messages are waiting for the relay's disk; send it again later"
-                origin.outlet.push(_refusal(message_id, ErrorCode.QUEUE_FULL, sentence))
+        conversation = conversation_for(origin.user, to)
+        if not self._log.append(Append(conversation, origin.user, origin.device, message_id, packet, origin, total)):
+            sentence = "too many messages are waiting for the relay's disk; send it again later"
+            _refuse(origin, message_id, total, ErrorCode.QUEUE_FULL, sentence)
+            return
+        waiting = origin.storing
+        origin.storing = waiting + total
         if waiting < MESSAGE_WINDOW <= origin.storing:
             origin.pause()
 
-    def handle_appended(self, batch: Sequence[Append], results: Sequence[Appended | Refusal]) -> None:
+    def handle_appended(self, batch: Sequence[Append], results: Sequence[Answer]) -> None:
         """A group of messages is on the disk, or was refused: tell the senders, feed the receivers.
 
         Called once per commit, so that a reader gets a run of messages of one conversation as one slice, and a sender
         one answer for messages that follow each other.
         """
-        runs: dict[str, list[_Item]] = {}
+        stored: dict[str, list[_Item]] = {}
         for item, result in zip(batch, results, strict=True):
             origin: Subscriber = item.origin  # type: ignore[assignment]
-            origin.storing -= 1
-            if origin.storing == MESSAGE_WINDOW // 2:
+            waiting = origin.storing
+            origin.storing = waiting - item.total
+            if origin.storing <= MESSAGE_WINDOW // 2 < waiting:
                 origin.resume()
-            if isinstance(result, Refusal):
-                origin.outlet.push(_refusal(item.message_id, *result))
-            elif result.repeated:
-                origin.outlet.push(encode(Stored(item.message_id, item.conversation, result.offset, result.time_ms)))
+            if type(result) is Several:
+                for part, answer in zip(item.apart(), result.answers, strict=True):
+                    self._sort(part, answer, stored)
             else:
-                run = runs.get(item.conversation)
-                if run is None:
-                    run = runs[item.conversation] = []
-                run.append((item, result))
-        for conversation, run in runs.items():
-            self._deliver(conversation, run)
+                self._sort(item, result, stored)
+        for conversation, items in stored.items():
+            self._deliver(conversation, items)
 
     def receive(self, session: Subscriber, start: int | None, done: Callable[[StoreError | None], None]) -> None:
         """Begin to deliver to a session: what its device has not processed yet, then what comes."""
@@ -162,38 +154,55 @@ class Conversations:
         read = max((r for r in (cursor.read, earlier.read) if r is not None), default=None)
         self._cursors[key] = Cursor(*key, max(cursor.delivered, earlier.delivered), read)
 
-    def _deliver(self, conversation: str, run: list[_Item]) -> None:
-        """Give a run of new messages to everybody: senders get STORED in the place of their own DELIVERY."""
+    def _sort(self, item: Append, result: Answer, stored: dict[str, list[_Item]]) -> None:
+        """Answer what was refused or repeated; put what is new with the rest of its conversation."""
+        if type(result) is Refusal:
+            _refuse(item.origin, item.message_id, item.total, *result)  # type: ignore[arg-type]
+        elif type(result) is Appended and not result.repeated:
+            items = stored.get(item.conversation)
+            if items is None:
+                stored[item.conversation] = [(item, result)]
+            else:
+                items.append((item, result))
+        elif type(result) is Appended:
+            item.origin.outlet.push(_stored(item, result, item.total))  # type: ignore[attr-defined]
+
+    def _deliver(self, conversation: str, items: list[_Item]) -> None:
+        """Give new messages to everybody: senders get STORED in the place of their own DELIVERY."""
+        senders: set[Subscriber] = {item.origin for item, _ in items}  # type: ignore[misc]
         listening = [session for session in self._readers(conversation) if session.feed is not None]
-        frames = [encode(Delivery(conversation, at.offset, at.time_ms, item.packet)) for item, at in run if listening]
-        senders: set[Subscriber] = {item.origin for item, _ in run}  # type: ignore[misc]
+        frames: list[bytes] = []
+        if len(senders) > 1 or any(session not in senders for session in listening):
+            frames = [deliveries(conversation, *at[:2], item.packet, item.total) for item, at in items if listening]
         joined = b"".join(frames)
+        first, last = items[0][1].offset, _last(items[-1])
         for session in listening:
             if session not in senders and session.feed is not None:
-                session.feed.offer(conversation, run[0][1].offset, run[-1][1].offset, joined)
+                session.feed.offer(conversation, first, last, joined)
         for session in senders:
-            self._answer(session, conversation, run, frames)
+            self._answer(session, conversation, items, frames)
 
-    def _answer(self, sender: Subscriber, conversation: str, run: list[_Item], frames: list[bytes]) -> None:
-        """Give a run to one of its senders, so that STOREDs and DELIVERYs come in the order of offsets.
+    def _answer(self, sender: Subscriber, conversation: str, items: list[_Item], frames: list[bytes]) -> None:
+        """Give new messages to one of their senders, so that STOREDs and DELIVERYs come in the order of offsets.
 
         What follows each other, own messages or others', is told together.
         """
         feed = sender.feed
         start = 0
-        while start < len(run):
-            own = run[start][0].origin is sender
-            stop = start + 1
-            end = min(len(run), start + MESSAGE_WINDOW)
-            while stop < end and _continues(run[stop - 1][0], run[stop][0], sender, own):
+        while start < len(items):
+            first, at = items[start]
+            own = first.origin is sender
+            stop, total = start + 1, first.total
+            while stop < len(items) and _continues(first, total, items[stop][0], sender):
+                total += items[stop][0].total
                 stop += 1
-            first, last = run[start][1].offset, run[stop - 1][1].offset
+            last = at.offset + total - 1
             if own:
-                sender.outlet.push(_stored(conversation, *run[start], stop - start))
+                sender.outlet.push(_stored(first, at, total))
                 if feed is not None:
-                    feed.pass_own(conversation, first, last)
+                    feed.pass_own(conversation, at.offset, last)
             elif feed is not None and frames:
-                feed.offer(conversation, first, last, b"".join(frames[start:stop]))
+                feed.offer(conversation, at.offset, last, b"".join(frames[start:stop]))
             start = stop
 
     def _readers(self, conversation: str) -> Iterable[Subscriber]:
@@ -205,28 +214,38 @@ class Conversations:
             yield from self._directory.sessions_of(user)
 
 
-def _refusal(message_id: int, code: ErrorCode, sentence: str) -> bytes:
-    return encode(Error(MESSAGE, message_id, code, clip_sentence(sentence)))
+def _refuse(origin: Subscriber, message_id: int, total: int, code: ErrorCode, sentence: str) -> None:
+    """Refuse a message, or each one of a run."""
+    for number in range(message_id, message_id + total):
+        origin.outlet.push(encode(Error(MESSAGE, number, code, clip_sentence(sentence))))
 
 
-def _continues(earlier: Append, later: Append, sender: Subscriber, own: bool) -> bool:
-    """Whether one answer speaks of both: both are others', or both the sender's own with successive ids."""
-    if later.origin is not sender:
-        return not own
-    return own and later.message_id == earlier.message_id + 1
+def _last(item: _Item) -> int:
+    """The offset of the last message of a run."""
+    return item[1].offset + item[0].total - 1
 
 
-def _stored(conversation: str, first: Append, at: Appended, count: int) -> bytes:
-    if count == 1:
-        return encode(Stored(first.message_id, conversation, at.offset, at.time_ms))
-    return encode(StoredRun(first.message_id, conversation, at.offset, at.time_ms, count))
+def _continues(first: Append, total: int, following: Append, sender: Subscriber) -> bool:
+    """Whether one answer speaks of both the `total` messages from `first` on and those behind them: all are others',
+    or all the sender's own with successive ids.
+    """
+    if following.origin is not sender:
+        return first.origin is not sender
+    successive = following.message_id == first.message_id + total
+    return first.origin is sender and successive and total + following.total <= MESSAGE_WINDOW
 
 
-def _obstacle(to: str, ids: list[int]) -> tuple[ErrorCode, str] | None:
+def _stored(first: Append, at: Appended, total: int) -> bytes:
+    if total == 1:
+        return encode(Stored(first.message_id, first.conversation, at.offset, at.time_ms))
+    return encode(StoredRun(first.message_id, first.conversation, at.offset, at.time_ms, total))
+
+
+def _obstacle(to: str, message_id: int) -> tuple[ErrorCode, str] | None:
     if "/" in to:
         return ErrorCode.BAD_ADDRESS, "a message goes to a user or a room; send a signal to reach a single session"
     if not is_name(to.removeprefix("#")):
         return ErrorCode.BAD_ADDRESS, f"{to[:NAME_MAX_BYTES]!r} is not a user or room in canonical form"
-    if not ids[0]:
+    if not message_id:
         return ErrorCode.BAD_ARGUMENTS, "a message's id is 1 or higher"
     return None

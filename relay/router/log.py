@@ -15,7 +15,10 @@ class Log(Protocol):
     """Store operations that run on other threads."""
 
     def append(self, item: Append) -> bool:
-        """Queue a message for the disk; False if too many wait. The answer comes to `Conversations.handle_appended`."""
+        """Queue a message, or a run of them, for the disk; False if too many wait.
+
+        The answer comes to `Conversations.handle_appended`.
+        """
 
     def write(self, operation: Callable[[Store], T], done: Callable[[T | StoreError], None]) -> None:
         """Run an operation behind everything queued before it; `done` gets its result or its error."""

@@ -44,7 +44,7 @@ def handle_message(session: "Session", message: Message, frame: bytes) -> None:
         sentence = f"a message has at most {MESSAGE_MAX} bytes in all; send larger things in parts"
         session.refuse(NUMBERS[Message], message.id, ErrorCode.TOO_LARGE, sentence)
     elif _acceptable(session, message):
-        session.router.conversations.submit(session, message, frame[HEADER_BYTES:])
+        session.router.conversations.submit(session, message.to, message.id, frame[HEADER_BYTES:])
 
 
 def handle_ack(session: "Session", ack: Ack, frame: bytes) -> None:

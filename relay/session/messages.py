@@ -2,13 +2,15 @@
 
 As with signals, the first is read field by field, and the bytes that repeat are remembered: everything before the id,
 the id's own width, and everything between it and the body. A following frame that has the same bytes at these places
-is well-formed, authorised and of the same size, so that only its id has to be read.
+is well-formed, authorised and of the same size. If its id is the next one, it belongs to the same run, and the whole
+run goes on as one piece.
 """
 
 from typing import NamedTuple
 
 from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES, MESSAGE_MAX
 from relay.protocol.packets import NUMBERS, Message
+from relay.protocol.runs import RUN_BYTES_MAX, RUN_MESSAGES_MAX
 from relay.router.directory import address_bytes
 from relay.session.fields import body_start, string_bounds
 
@@ -60,18 +62,20 @@ def learn_shape(data: bytes, start: int, stop: int, prefix: bytes) -> Shape | No
     )
 
 
-def read_run(data: bytes, start: int, end: int, shape: Shape) -> tuple[list[int], list[bytes]]:
-    """(ids, payloads) of the messages of this shape that stand one behind the other from `start` on. The id 0 ends
-    the run: the slow path says what is wrong with it.
+def read_run(data: bytes, start: int, end: int, shape: Shape) -> tuple[int, int]:
+    """(id of the first, how many) of the messages of this shape with successive ids, one behind the other from `start`
+    on. None if the first has another shape, or the id 0: the slow path says what is wrong with that.
     """
     head, id_at, tail_at, tail, size, _ = shape
-    ids: list[int] = []
-    payloads: list[bytes] = []
-    while start + size <= end and data.startswith(head, start) and data.startswith(tail, start + tail_at):
-        message_id = int.from_bytes(data[start + id_at : start + tail_at], "big")
-        if not message_id:
-            break
-        ids.append(message_id)
-        payloads.append(data[start + HEADER_BYTES : start + size])
+    if start + size > end or not data.startswith(head, start) or not data.startswith(tail, start + tail_at):
+        return 0, 0
+    first = int.from_bytes(data[start + id_at : start + tail_at], "big")
+    if not first:
+        return 0, 0
+    width = tail_at - id_at
+    limit = min((end - start) // size, RUN_MESSAGES_MAX, max(1, RUN_BYTES_MAX // size), (1 << 8 * width) - first)
+    for total in range(1, limit):
         start += size
-    return ids, payloads
+        if not data.startswith(head + (first + total).to_bytes(width, "big") + tail, start):
+            return first, total
+    return first, limit

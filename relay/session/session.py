@@ -259,13 +259,15 @@ class Session:
         shape = self._shape
         if shape is None or not data.startswith(shape.head, start):
             shape = self._shape = learn_shape(data, start, stop, self._message_prefix)
-        ids, payloads = read_run(data, start, end, shape) if shape else ([], [])
-        if shape is None or not ids:
+        first_id, total = read_run(data, start, end, shape) if shape else (0, 0)
+        if shape is None or not total:
             self._shape = None
             self._handle(data[start:stop])
             return stop
-        self.router.conversations.submit_run(self, shape.to, ids, payloads)
-        return start + len(ids) * shape.size
+        stop = start + total * shape.size
+        packet = data[start if total > 1 else start + HEADER_BYTES : stop]
+        self.router.conversations.submit(self, shape.to, first_id, packet, total)
+        return stop
 
     def _forward(self, run: Run, data: bytes, start: int, end: int) -> int:
         """Send on a run of signals with one header; returns where it ends."""

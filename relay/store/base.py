@@ -12,11 +12,15 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.protocol.codes import ErrorCode
+from relay.protocol.runs import payloads
 from relay.protocol.scram import Credentials
 
 
 class Append(NamedTuple):
-    """One message to store. `packet` is the sender's MESSAGE payload; `origin` comes back untouched."""
+    """One message to store, or a run of `total`, whose ids follow each other from `message_id` on.
+
+    `packet` is the sender's MESSAGE payload, or the run's frames (see protocol.runs). `origin` comes back untouched.
+    """
 
     conversation: str
     user: str
@@ -24,10 +28,19 @@ class Append(NamedTuple):
     message_id: int
     packet: bytes
     origin: object = None
+    total: int = 1
+
+    def apart(self) -> list["Append"]:
+        """The messages of a run, one by one."""
+        parts = enumerate(payloads(self.packet, self.total), self.message_id)
+        return [self._replace(message_id=number, packet=payload, total=1) for number, payload in parts]
 
 
 class Appended(NamedTuple):
-    """The message is durable at this offset. `repeated`: it already was, from an earlier append of the same id."""
+    """The message is durable at this offset. `repeated`: it already was, from an earlier append of the same id.
+
+    Of a run it is the offset of the first; the others follow it.
+    """
 
     offset: int
     time_ms: int
@@ -35,10 +48,29 @@ class Appended(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The message was not stored, for this reason."""
+    """The message was not stored, for this reason; of a run, none of its messages."""
 
     code: ErrorCode
     sentence: str
+
+
+class Several(NamedTuple):
+    """The answers to the messages of a run, one each, where they did not all fare alike."""
+
+    answers: tuple[Appended | Refusal, ...]
+
+
+Answer = Appended | Refusal | Several
+
+
+def together(answers: Sequence[Appended | Refusal]) -> Answer:
+    """The answer to a run whose messages were answered one by one."""
+    first = answers[0]
+    if isinstance(first, Refusal):
+        alike = all(answer == first for answer in answers)
+    else:
+        alike = all(answer == first._replace(offset=first.offset + at) for at, answer in enumerate(answers))
+    return first if alike else Several(tuple(answers))
 
 
 class Entry(NamedTuple):
@@ -286,8 +318,9 @@ class Store(Reader):
         """
 
     @abstractmethod
-    def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
-        """Append messages, in order, all in one transaction; one answer per item.
+    def append(self, items: Sequence[Append], time_ms: int) -> list[Answer]:
+        """Append messages, in order, all in one transaction; one answer per item. A run is answered as its messages
+        would be one by one, see `together`.
 
         Offsets of a conversation are contiguous from 1. A conversation, and the device, come into being with their
         first message. A message id of a device (user and device name) that was stored before gives the earlier

@@ -16,6 +16,7 @@ from relay.store.base import (
     CONTACT_ROOM_MAX,
     Account,
     AccountExistsError,
+    Answer,
     Append,
     Appended,
     Backlog,
@@ -32,6 +33,7 @@ from relay.store.base import (
     Room,
     RoomExistsError,
     Store,
+    together,
 )
 
 
@@ -233,8 +235,8 @@ class MemoryStore(_MemoryReader, Store):
     def maintain(self, idle: bool) -> bool:
         return False
 
-    def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
-        return [self._append(item, time_ms) for item in items]
+    def append(self, items: Sequence[Append], time_ms: int) -> list[Answer]:
+        return [together([self._append(part, time_ms) for part in item.apart()]) for item in items]
 
     def last_message_id(self, user: str, device: str) -> int:
         known = self._device(user, device)

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from relay.protocol.codes import ErrorCode
-from relay.store.base import Append, Appended, Reader, Refusal, Store, StoreBrokenError, StoreError
+from relay.store.base import Answer, Append, Reader, Refusal, Store, StoreBrokenError, StoreError
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ Post = Callable[[Callable[[], None]], None]
 Write = tuple[Callable[[Store], Any], Callable[[Any], None]]
 Read = tuple[Callable[[Reader], Any], Callable[[Any], None]]
 StartThread = Callable[[Callable[..., None], tuple[Any, ...]], object]
-OnAppended = Callable[[list[Append], list[Appended | Refusal]], None]
+OnAppended = Callable[[list[Append], list[Answer]], None]
 
 # Messages may be 1 MiB long: their number alone does not bound the memory they wait in.
 QUEUE_MAX_BYTES = 64 * 1024 * 1024
@@ -112,13 +112,13 @@ class StoreWorker:
         self._start_thread(self._write_on, ())
 
     def append(self, item: Append) -> bool:
-        """Queue a message. False if too many wait for the disk, the store is broken or the worker stops."""
+        """Queue a message or a run. False if too many wait for the disk, the store is broken or the worker stops."""
         size = len(item.packet)
         if self._waiting >= self._queue_max or self._waiting_bytes + size > self._queue_max_bytes:
             return False
         if self._stopping or self._broken:
             return False
-        self._waiting += 1
+        self._waiting += item.total
         self._waiting_bytes += size
         self._appends.append(item)
         if self._asleep:
@@ -212,23 +212,23 @@ class StoreWorker:
         if self._broken:
             return
         started = time.perf_counter()
-        answers: list[Appended | Refusal]
+        answers: list[Answer]
         try:
             answers = self._store.append(items, self._clock_ms())
         except StoreBrokenError as error:
             self._break(error)
             return
         except StoreError as error:
-            self._refused += len(items)
+            self._refused += _total(items)
             answers = [Refusal(ErrorCode.STORE_FAILED, str(error))] * len(items)
         self._append_s += time.perf_counter() - started
         self._groups += 1
-        self._rows += len(items)
+        self._rows += _total(items)
         self._post(partial(self._deliver, items, answers))
 
-    def _deliver(self, items: list[Append], answers: list[Appended | Refusal]) -> None:
+    def _deliver(self, items: list[Append], answers: list[Answer]) -> None:
         """On the event loop: hand out a group's answers."""
-        self._waiting -= len(items)
+        self._waiting -= _total(items)
         self._waiting_bytes -= sum([len(item.packet) for item in items])
         self._on_appended(items, answers)
 
@@ -317,6 +317,11 @@ def native_start_thread() -> StartThread:
     if monkey is None:
         return _thread.start_new_thread
     return cast(StartThread, monkey.get_original("_thread", "start_new_thread"))
+
+
+def _total(items: list[Append]) -> int:
+    """How many messages these are."""
+    return sum([item.total for item in items])
 
 
 def _outcome(operation: Callable[[Any], Any], side: Store | Reader) -> Any:

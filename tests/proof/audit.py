@@ -14,13 +14,14 @@ import re
 import sys
 import threading
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from relay.store.base import Append, Appended, Refusal, StoreBrokenError, StoreError
+from relay.protocol.runs import payload_at
+from relay.store.base import Answer, Append, Appended, Refusal, Several, StoreBrokenError, StoreError
 from relay.store.sqlite import SqliteStore
 from relay.store.worker import StoreWorker
 from tests.proof.constants import eager_upkeep, memory_directory
@@ -104,19 +105,34 @@ class AuditedWorker:
         arguments = getattr(task, "args", ())
         if len(arguments) == 2 and arguments[0] and isinstance(arguments[0][0], Append):
             for item, answer in zip(*arguments, strict=True):
-                if isinstance(answer, Appended):
-                    repeated += answer.repeated
-                    if not answer.repeated:
-                        stored.append(item.packet)
+                answered = [(item, answer)] if isinstance(answer, Appended) else _apart(item, answer)
+                for part, one in answered:
+                    if isinstance(one, Appended) and one.repeated:
+                        repeated += part.total
+                    elif isinstance(one, Appended):
+                        # A run is one row, and is written where its first message is.
+                        stored += [payload_at(part.packet, part.total, 0)] * part.total
         self._record.note(Posted(stored, repeated, threading.get_ident() == self._writer))
         self.loop.post(task)
 
-    def _on_appended(self, items: list[Append], answers: list[Appended | Refusal]) -> None:
+    def _on_appended(self, items: list[Append], answers: list[Answer]) -> None:
         for item, answer in zip(items, answers, strict=True):
-            if isinstance(answer, Appended):
-                self.acknowledged.append((item, answer))
-            else:
-                self.refused.append((item, answer))
+            for part, one in _apart(item, answer):
+                if isinstance(one, Appended):
+                    self.acknowledged.append((part, one))
+                else:
+                    self.refused.append((part, one))
+
+
+def _apart(item: Append, answer: Answer) -> Iterator[tuple[Append, Appended | Refusal]]:
+    """Each message of an item with its answer."""
+    for place, part in enumerate(item.apart()):
+        if isinstance(answer, Several):
+            yield part, answer.answers[place]
+        elif isinstance(answer, Appended):
+            yield part, answer._replace(offset=answer.offset + place)
+        else:
+            yield part, answer
 
 
 def work(worker: AuditedWorker, script: Script, messages: int, random: Random) -> None:

@@ -18,9 +18,9 @@ from tests.proof.workload import CONVERSATIONS, Script, read_all
 
 
 def test_every_acknowledgement_follows_a_sync_that_covers_it(tmp_path: Path) -> None:
-    findings = run(1500, 1, tmp_path)
+    findings = run(10_000, 1, tmp_path)
     assert findings.failures == []
-    assert findings.messages + findings.repeated >= 1500
+    assert findings.messages + findings.repeated >= 10_000
     assert findings.groups > 10 and findings.other_writes > 10
     assert findings.syncs >= findings.groups
 
@@ -96,7 +96,7 @@ def test_after_a_failure_nothing_is_acknowledged_and_nothing_is_lost(kind: Kind,
     if kind is Kind.SYNC:
         place = next(place for place, event in enumerate(events) if isinstance(event, SyncFailed))
         assert place >= failed_from and stored_after(events, place) == 0
-    sent = {item.packet for item in script.sent}
+    sent = {part.packet for item in script.sent for part in item.apart()}
     assert_all_there(data, worker.acknowledged, sent)
     write_files(tmp_path / "dropped", disk_after(record, {}).image(Cut.DROPPED, Random(1)))
     assert_all_there(tmp_path / "dropped", worker.acknowledged, sent)
@@ -130,7 +130,7 @@ def test_a_full_disk_refuses_with_a_sentence_and_recovers(kind: Kind, tmp_path: 
     findings = Findings(1)
     audit(record.events, findings)
     assert findings.failures == []
-    assert_all_there(tmp_path, worker.acknowledged, {item.packet for item in script.sent})
+    assert_all_there(tmp_path, worker.acknowledged, {part.packet for item in script.sent for part in item.apart()})
 
 
 def test_a_worker_on_a_disk_that_never_syncs_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

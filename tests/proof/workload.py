@@ -9,6 +9,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from relay.protocol.addresses import conversation_for
+from relay.protocol.frames import encode_frame
+from relay.protocol.limits import HEADER_BYTES
 from relay.protocol.scram import Credentials
 from relay.store.base import (
     AccountExistsError,
@@ -74,17 +76,24 @@ class Script:
             yield self._random.choices(makers, weights)[0]()
 
     def message(self) -> Append:
-        """A message that names itself in its packet; sometimes one that was sent before, sometimes a long one."""
+        """A message or a run, each of which names itself in its packet; sometimes one that was sent before, sometimes a
+        part of a run, sometimes a long one.
+        """
         random = self._random
         if self.sent and random.random() < 0.05:
-            return random.choice(self.sent[-400:])
+            again = random.choice(self.sent[-400:])
+            return random.choice([again, random.choice(again.apart())])
         user, device = random.choice(NAMES), random.choice(DEVICES)
         to = random.choice(ROOMS) if random.random() < 0.4 else conversation_for(user, random.choice(NAMES))
         number = self._last_ids.get((user, device), 0) + random.choice([1, 1, 1, 1, 2])
-        self._last_ids[user, device] = number
         length = random.choice([0, 20, 128, 128, 128, 400, 3000, random.randint(0, 30_000)])
-        packet = b"<%b %b/%b %d>" % (to.encode(), user.encode(), device.encode(), number) + random.randbytes(length)
-        item = Append(to, user, device, number, packet)
+        total = random.choice([1, 1, 1, 2, 5, 20, 100]) if length <= 400 else 1
+        self._last_ids[user, device] = number + total - 1
+        # Of one width, so that the messages of a run are of one size.
+        names = [b"<%b %b/%b %06d>" % (to.encode(), user.encode(), device.encode(), number + at) for at in range(total)]
+        frames = [encode_frame(name + random.randbytes(length)) for name in names]
+        packet = b"".join(frames) if total > 1 else frames[0][HEADER_BYTES:]
+        item = Append(to, user, device, number, packet, total=total)
         self.sent.append(item)
         return item
 

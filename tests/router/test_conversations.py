@@ -3,8 +3,9 @@
 import pytest
 
 from relay.protocol.codes import CloseCode, ErrorCode
+from relay.protocol.frames import encode_frame
 from relay.protocol.limits import MESSAGE_WINDOW, SENTENCE_MAX_BYTES
-from relay.protocol.packets import Delivery, Error, Message, Result, Stored, encode_payload
+from relay.protocol.packets import Delivery, Error, Message, Result, Stored, StoredRun, encode
 from relay.store.base import StoreFullError
 from tests.router.recording import RecordingOutlet, RecordingSubscriber
 from tests.router.town import Town
@@ -14,6 +15,14 @@ ALICE_BOB = "alice@bob"
 
 def offsets(session: RecordingSubscriber) -> list[int]:
     return [packet.offset for packet in session.outlet.take() if isinstance(packet, Delivery)]
+
+
+def send_run(town: Town, sender: RecordingSubscriber, to: str, first_id: int, total: int) -> list[bytes]:
+    """Send messages with successive ids as one run; returns their frames."""
+    frames = [encode(Message(sender.address, to, first_id + at, "", b"x")) for at in range(total)]
+    assert len(set(map(len, frames))) == 1
+    town.router.conversations.submit(sender, to, first_id, b"".join(frames), total)
+    return frames
 
 
 def errors(session: RecordingSubscriber) -> list[tuple[int, int | None, int]]:
@@ -149,14 +158,69 @@ def test_a_session_with_a_window_of_messages_waiting_is_paused_until_half_are_th
 def test_a_run_that_crosses_the_window_pauses_its_session_once() -> None:
     town = Town("alice", "bob")
     alice = town.join("alice")
-    ids = list(range(1, 2 * MESSAGE_WINDOW))
-    payloads = [encode_payload(Message(alice.address, "bob", id, "", b"")) for id in ids]
-    town.router.conversations.submit_run(alice, "bob", ids, payloads)
-    assert (alice.paused, alice.storing) == (True, len(ids))
-    town.send(alice, "bob", 2 * MESSAGE_WINDOW)
+    for first in range(1000, 1000 + 2 * MESSAGE_WINDOW, 100):
+        send_run(town, alice, "bob", first, 100)
+    assert (alice.paused, alice.storing) == (True, 600)
+    town.send(alice, "bob", 2000)
     assert alice.pauses == 1
     town.log.run()
     assert (alice.paused, alice.storing) == (False, 0)
+
+
+def test_a_run_is_stored_answered_and_delivered_as_its_messages_would_be() -> None:
+    town = Town("alice", "bob")
+    alice, bob = town.join("alice", receiving=True), town.join("bob", receiving=True)
+    laptop = town.join("alice", "laptop", receiving=True)
+    frames = send_run(town, alice, "bob", 300, 5)
+    town.log.run()
+    assert [packet[:3] + packet[4:] for packet in alice.outlet.take()] == [(300, "alice@bob", 1, 5)]
+    for reader in (bob, laptop):
+        taken = reader.outlet.take()
+        assert [packet.offset for packet in taken] == [1, 2, 3, 4, 5]  # type: ignore[union-attr]
+        assert [encode_frame(packet.packet) for packet in taken] == frames  # type: ignore[union-attr]
+
+
+def test_runs_that_follow_each_other_are_answered_together_up_to_the_window() -> None:
+    town = Town("alice", "bob")
+    alice = town.join("alice")
+    for first in (300, 400, 500, 700):
+        send_run(town, alice, "bob", first, 100)
+    town.log.run()
+    answers = [(packet.id, packet.offset, packet.total) for packet in alice.outlet.take()]  # type: ignore[union-attr]
+    assert answers == [(300, 1, 200), (500, 201, 100), (700, 301, 100)]
+
+
+def test_runs_of_two_senders_keep_the_order_of_offsets_for_both() -> None:
+    town = Town("alice", "bob")
+    alice, bob = town.join("alice", receiving=True), town.join("bob", receiving=True)
+    for first in (300, 310):
+        send_run(town, alice, "bob", first, 3)
+        send_run(town, bob, "alice", first, 2)
+    town.log.run()
+    for session in (alice, bob):
+        offsets_told: list[int] = []
+        for packet in session.outlet.take():
+            total = packet.total if isinstance(packet, StoredRun) else 1
+            offsets_told += range(packet.offset, packet.offset + total)  # type: ignore[union-attr]
+        assert offsets_told == list(range(1, 11))
+
+
+def test_a_run_that_is_partly_repeated_is_answered_in_parts() -> None:
+    town = Town("alice", "bob")
+    alice, bob = town.join("alice"), town.join("bob", receiving=True)
+    send_run(town, alice, "bob", 300, 3)
+    town.log.run()
+    alice.outlet.take()
+    send_run(town, alice, "bob", 301, 4)
+    town.log.run()
+    told: dict[int, int] = {}
+    for packet in alice.outlet.take():
+        assert isinstance(packet, Stored | StoredRun)
+        for at in range(packet.total if isinstance(packet, StoredRun) else 1):
+            told[packet.id + at] = packet.offset + at
+    assert told == {301: 2, 302: 3, 303: 4, 304: 5}
+    assert offsets(bob) == [1, 2, 3, 4, 5]
+    assert alice.storing == 0
 
 
 def test_a_sender_that_left_meanwhile_harms_nobody() -> None:

@@ -52,7 +52,7 @@ class Town:
     def send(self, session: RecordingSubscriber, to: str, id: int, body: bytes = b"hi") -> bytes:
         """A message, on its way to the disk. Returns its payload."""
         message = Message(session.address, to, id, "", body)
-        self.router.conversations.submit(session, message, encode_payload(message))
+        self.router.conversations.submit(session, message.to, message.id, encode_payload(message))
         return encode_payload(message)
 
     def acknowledge(

@@ -11,6 +11,7 @@ from relay.protocol.errors import RemoteError
 from relay.protocol.frames import encode_frame
 from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, FRAME_MAX, HEADER_BYTES, INTEGER_MAX, MESSAGE_WINDOW
 from relay.protocol.packets import Close, Delivery, Error, Message, Ping, Pong, Stored, StoredRun, decode, encode
+from relay.protocol.runs import RUN_BYTES_MAX, RUN_MESSAGES_MAX
 from relay.session.messages import learn_shape, message_prefix, read_run
 from relay.store.base import Append
 from tests.loop import until
@@ -40,10 +41,10 @@ class Desk:
         shape = learn_shape(frame, 0, len(frame), PREFIX)
         if shape is None:
             return None
-        ids, payloads = read_run(frame, 0, len(frame), shape)
-        if not ids:
+        first_id, total = read_run(frame, 0, len(frame), shape)
+        if not total:
             return None
-        self.wire.town.router.conversations.submit_run(self.session, shape.to, ids, payloads)
+        self.wire.town.router.conversations.submit(self.session, shape.to, first_id, frame[HEADER_BYTES:])
         return self._take()
 
     def slow(self, frame: bytes) -> list[Append] | None:
@@ -166,18 +167,44 @@ def test_a_run_ends_where_the_shape_ends(desk: Desk) -> None:
     data = b"".join(frames)
     shape = learn_shape(data, 0, len(frames[0]), PREFIX)
     assert shape
-    found, payloads = read_run(data, 0, len(data), shape)
-    assert found == list(range(200, 256))
-    assert payloads == [frame[HEADER_BYTES:] for frame in frames[:56]]
-    assert read_run(data, 0, len(data) - 1, shape) == (found, payloads)
-    assert read_run(data, 0, 3 * shape.size - 1, shape) == (found[:2], payloads[:2])
+    assert read_run(data, 0, len(data), shape) == (200, 56)
+    assert read_run(data, 0, len(data) - 1, shape) == (200, 56)
+    assert read_run(data, 0, 3 * shape.size - 1, shape) == (200, 2)
+    assert read_run(data, 0, shape.size, shape) == (200, 1)
+
+
+def test_a_run_has_successive_ids(desk: Desk) -> None:
+    frames = [encode(Message(ME, "bob", id, "", b"x")) for id in (300, 301, 303, 302, 302)]
+    size = len(frames[0])
+    shape = learn_shape(frames[0], 0, size, PREFIX)
+    assert shape
+    found = [read_run(b"".join(frames), at * size, 5 * size, shape) for at in (0, 2, 3, 4)]
+    assert found == [(300, 2), (303, 1), (302, 1), (302, 1)]
+
+
+def test_the_last_id_of_a_width_ends_a_run(desk: Desk) -> None:
+    data = raw(b"\xcc\xff") + raw(b"\xcc\x00")
+    shape = learn_shape(data, 0, len(data) // 2, PREFIX)
+    assert shape
+    assert read_run(data, 0, len(data), shape) == (255, 1)
+
+
+@pytest.mark.parametrize("body_bytes", [0, 1000, RUN_BYTES_MAX])
+def test_a_run_is_bounded_in_messages_and_bytes(desk: Desk, body_bytes: int) -> None:
+    frames = [encode(Message(ME, "bob", id, "", bytes(body_bytes))) for id in range(300, 500)]
+    shape = learn_shape(frames[0], 0, len(frames[0]), PREFIX)
+    assert shape
+    _, total = read_run(b"".join(frames), 0, 200 * shape.size, shape)
+    assert 1 <= total <= RUN_MESSAGES_MAX
+    assert total == RUN_MESSAGES_MAX or (total + 1) * shape.size > RUN_BYTES_MAX
+    assert total == 1 or total * shape.size <= RUN_BYTES_MAX
 
 
 def test_a_bad_id_in_the_middle_ends_the_run_before_it(desk: Desk) -> None:
     data = raw(b"\xcd\x01\x00") + raw(b"\xcd\x00\x00") + raw(b"\xcd\x01\x02")
     shape = learn_shape(data, 0, len(data) // 3, PREFIX)
     assert shape
-    assert read_run(data, 0, len(data), shape)[0] == [256]
+    assert read_run(data, 0, len(data), shape) == (256, 1)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +221,7 @@ def test_whatever_is_different_is_not_part_of_the_run(desk: Desk, behind: bytes)
     data = encode(Message(ME, "bob", 300, "", b"x")) + behind
     shape = learn_shape(data, 0, len(data) - len(behind), PREFIX)
     assert shape
-    assert read_run(data, 0, len(data), shape)[0] == [300]
+    assert read_run(data, 0, len(data), shape) == (300, 1)
 
 
 def test_a_sender_gets_all_its_answers_through_either_path(wire: Wire) -> None:
@@ -242,10 +269,11 @@ def test_what_is_refused_in_a_run_is_refused_one_by_one(wire: Wire) -> None:
     ]
 
 
-def test_a_full_queue_refuses_the_rest_of_a_run(wire: Wire) -> None:
+def test_a_full_queue_refuses_every_message_of_a_run(wire: Wire) -> None:
     session, alice = wire.connect("alice")
-    wire.town.log.queue_max = 2
-    session.receive(b"".join(encode(Message(ME, "bob", id, "", b"x")) for id in (300, 301, 302, 303)))
+    wire.town.log.queue_max = 1
+    for ids in ((300, 301), (302, 303)):
+        session.receive(b"".join(encode(Message(ME, "bob", id, "", b"x")) for id in ids))
     errors = [alice.receive() for _ in range(2)]
     assert [error[:3] for error in errors if isinstance(error, Error)] == [
         (17, id, ErrorCode.QUEUE_FULL) for id in (302, 303)

@@ -14,9 +14,10 @@ from relay.store.base import (
     Entry,
     NoSuchAccountError,
     Refusal,
+    Several,
     Store,
 )
-from tests.store.samples import CREDENTIALS, add_users, cursor, message, offsets, send
+from tests.store.samples import CREDENTIALS, add_users, cursor, message, offsets, run_of, send
 
 ALL = 1_000_000
 
@@ -178,6 +179,77 @@ class StoreContract:
             Appended(3, 5000, True),
             Appended(2, 5000, True),
         ]
+
+    # Runs.
+
+    def test_a_run_is_stored_as_its_messages_would_be(self, users: Store) -> None:
+        items = [message(number) for number in range(100, 230)]
+        assert send(users, [message(1), run_of(items[:60]), run_of(items[60:])]) == [
+            Appended(1, 5000),
+            Appended(2, 5000),
+            Appended(62, 5000),
+        ]
+        users = self.again(users)
+        assert [entry.packet for entry in users.read("alice@bob", 1, 500, ALL)] == [item.packet for item in items]
+        assert [entry.offset for entry in users.read("alice@bob", 30, 40, ALL)] == list(range(31, 71))
+        assert users.last_message_id("alice", "pc") == 229
+        assert users.head("alice@bob") == 131
+
+    def test_parts_of_a_run_can_be_read_from_any_place_and_in_any_amount(self, users: Store) -> None:
+        items = [message(number) for number in range(100, 110)]
+        size = len(items[0].packet)
+        send(users, [run_of(items), message(200), run_of(items)._replace(message_id=300)])
+        users = self.again(users)
+        for after in range(21):
+            for limit in (1, 2, 3, 11, 30):
+                offsets_read = list(range(after + 1, min(after + limit, 21) + 1))
+                assert [entry.offset for entry in users.read("alice@bob", after, limit, ALL)] == offsets_read
+                back = [entry.offset for entry in users.read_back("alice@bob", after + 1, limit, ALL)]
+                assert back == list(range(max(1, after + 1 - limit), after + 1))
+        assert len(users.read("alice@bob", 2, 30, 3 * size)) == 3
+        assert len(users.read("alice@bob", 2, 30, 3 * size - 1)) == 2
+        assert len(users.read("alice@bob", 8, 30, 4 * size - 1)) == 3
+        assert len(users.read("alice@bob", 2, 30, 0)) == 1
+        assert [entry.offset for entry in users.read_back("alice@bob", 8, 30, 3 * size)] == [5, 6, 7]
+
+    def test_a_repeated_run_gets_its_first_answer(self, users: Store) -> None:
+        run = run_of(message(number) for number in range(100, 120))
+        send(users, [run], 5000)
+        users = self.again(users)
+        assert send(users, [run], 7000) == [Appended(1, 5000, True)]
+        assert users.head("alice@bob") == 20
+
+    def test_one_message_of_a_run_is_recognised_alone(self, users: Store) -> None:
+        send(users, [run_of(message(number) for number in range(100, 120))])
+        users = self.again(users)
+        again, other = send(users, [message(107), message(108, text="other")], 7000)
+        assert again == Appended(8, 5000, True)
+        assert isinstance(other, Refusal)
+        assert other.code is ErrorCode.ID_REUSED
+
+    def test_a_run_of_which_some_were_stored_is_answered_one_by_one(self, users: Store) -> None:
+        send(users, [message(101), message(103, text="other")])
+        (answer,) = send(self.again(users), [run_of(message(number) for number in range(100, 105))], 7000)
+        assert isinstance(answer, Several)
+        assert answer.answers[:3] == (Appended(3, 7000), Appended(1, 5000, True), Appended(4, 7000))
+        assert isinstance(answer.answers[3], Refusal)
+        assert answer.answers[4] == Appended(5, 7000)
+
+    def test_a_run_that_cannot_be_stored_is_refused_as_one(self, users: Store) -> None:
+        run = run_of(message(number, to="dave") for number in range(100, 120))
+        (answer,) = send(users, [run])
+        assert isinstance(answer, Refusal)
+        assert answer.code is ErrorCode.NO_SUCH_USER
+        add_users(users, "dave")
+        assert send(users, [run]) == [Appended(1, 5000)]
+
+    def test_ids_of_runs_are_remembered_as_far_as_the_window_goes(self, users: Store) -> None:
+        items = [message(number) for number in range(1000, 1000 + MESSAGE_WINDOW + 44)]
+        send(users, [run_of(items[at : at + 100]) for at in range(0, len(items), 100)])
+        users = self.again(users)
+        below, inside = send(users, [items[43], items[44]], 7000)
+        assert isinstance(below, Refusal)
+        assert inside == Appended(45, 5000, True)
 
     def test_last_message_id(self, users: Store) -> None:
         assert users.last_message_id("alice", "pc") == 0

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from relay.protocol.frames import encode_frame
 from relay.protocol.scram import Credentials
-from relay.store.base import Append, Appended, Cursor, Refusal, Store
+from relay.store.base import Answer, Append, Appended, Cursor, Store
 
 CREDENTIALS = Credentials(b"salt", 4096, b"stored key", b"server key")
 
@@ -20,11 +21,20 @@ def add_users(store: Store, *names: str) -> None:
         store.add_account(name, CREDENTIALS, False, 1000)
 
 
-def send(store: Store, items: Iterable[Append], time_ms: int = 5000) -> list[Appended | Refusal]:
+def run_of(items: Iterable[Append]) -> Append:
+    """Messages of one device and conversation with successive ids and packets of one size, as a run."""
+    items = list(items)
+    frames = [encode_frame(item.packet) for item in items]
+    assert len(set(map(len, frames))) == 1
+    assert [item.message_id for item in items] == [items[0].message_id + at for at in range(len(items))]
+    return items[0]._replace(packet=b"".join(frames), total=len(items))
+
+
+def send(store: Store, items: Iterable[Append], time_ms: int = 5000) -> list[Answer]:
     return store.append(list(items), time_ms)
 
 
-def offsets(answers: Iterable[Appended | Refusal]) -> list[int]:
+def offsets(answers: Iterable[Answer]) -> list[int]:
     """The offsets of messages that must all have been stored."""
     stored = []
     for answer in answers:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from relay.store.base import Append, Reader, Store, StoreError
 from relay.store.memory import MemoryStore
 from tests.store.disk import Disk
-from tests.store.samples import CREDENTIALS, cursor
+from tests.store.samples import CREDENTIALS, cursor, run_of
 
 NAMES = ["ann", "bob", "cy"]
 CONVERSATIONS = ["ann@ann", "ann@bob", "ann@cy", "bob@bob", "bob@cy", "cy@cy"]
@@ -68,6 +68,30 @@ class Stores(RuleBasedStateMachine):
         start = self.model.last_message_id(sender, device)
         numbers = range(start + 1, start + count + 1)
         items = [Append(f"{first}@{second}", sender, device, number, b"%d" % number) for number in numbers]
+        self.both("append", items, self.clock_ms)
+
+    @rule(
+        sender=names,
+        to=names,
+        device=devices,
+        first=st.integers(-4, 4),
+        totals=st.lists(st.sampled_from([1, 2, 5, 100]), min_size=1, max_size=4),
+        variant=st.sampled_from("aaab"),
+    )
+    def runs(  # noqa: PLR0917 - what a run is made of
+        self, sender: str, to: str, device: str, first: int, totals: list[int], variant: str
+    ) -> None:
+        """Runs that begin near the last id: new ones, or repetitions of what was stored in runs of other lengths."""
+        conversation = "@".join(sorted((sender, to)))
+        number = max(1, self.model.last_message_id(sender, device) + first)
+        items = []
+        for total in totals:
+            one = [
+                Append(conversation, sender, device, at, b"%6d%s" % (at, variant.encode()))
+                for at in range(number, number + total)
+            ]
+            items.append(run_of(one) if total > 1 else one[0])
+            number += total
         self.both("append", items, self.clock_ms)
 
     @rule(user=names, device=devices, start=st.none() | small)

@@ -1,8 +1,8 @@
 """The conversation logs: append before the acknowledgement, index behind it.
 
-An append only adds rows at the end of table `log`; heads, the index of the latest rows and the message ids of devices
-are kept in memory (`tail`) until `index` writes them to the database. When the process ends without that, the tail is
-read from the log again. Measurements: docs/decisions/store-append.md.
+An append only adds rows at the end of table `log`, one for each message or run of messages; heads, the index of the
+latest rows and the message ids of devices are kept in memory (`tail`) until `index` writes them to the database. When
+the process ends without that, the tail is read from the log again. Measurements: docs/decisions/store-append.md.
 """
 
 from bisect import bisect_left
@@ -12,7 +12,8 @@ from typing import Any
 from relay.protocol.addresses import conversation_members, is_temporary
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import MESSAGE_WINDOW
-from relay.store.base import Append, Appended, Refusal
+from relay.protocol.runs import payload_at
+from relay.store.base import Answer, Append, Appended, Refusal, together
 from relay.store.sqlite.cache import Cache
 from relay.store.sqlite.checksum import CHECKED, is_intact, message_checksum
 from relay.store.sqlite.database import Database, damaged
@@ -28,13 +29,13 @@ _ROWS_MAX = 512
 # How many rows a statement may have: every number up to 16, then in steps of a quarter to an eighth. The rows of a
 # statement that are more than there are messages stay NULL, and are left out.
 _SIZES = [*range(1, 17), *(step << octave for octave in range(2, 7) for step in (5, 6, 7, 8))]
-_COLUMNS = 6
+_COLUMNS = 8
 
 
 def _insert_sql(rows: int) -> str:
-    values = ",".join(f"(?1+{row},?2,?,?,?,?,?,?)" for row in range(rows))
-    columns = 'seq, time_ms, conversation_id, "offset", device_id, message_id, packet, checksum'
-    return f"INSERT INTO log ({columns}) SELECT * FROM (VALUES {values}) WHERE column3 NOTNULL"  # noqa: S608
+    values = ",".join("(?1,?,?,?,?,?,?,?,?)" for _ in range(rows))
+    columns = 'time_ms, seq, conversation_id, "offset", device_id, message_id, packet, total, checksum'
+    return f"INSERT INTO log ({columns}) SELECT * FROM (VALUES {values}) WHERE column2 NOTNULL"  # noqa: S608
 
 
 _LAST_ID = """
@@ -43,7 +44,8 @@ FROM users u JOIN devices d ON d.user_id = u.id
 WHERE u.name = ? AND d.name = ?
 """
 
-_STORED = f"SELECT {CHECKED} FROM log WHERE seq = ?"  # noqa: S608
+# The row that holds the message with this seq.
+_STORED = f"SELECT seq, {CHECKED} FROM log WHERE seq <= ? ORDER BY seq DESC LIMIT 1"  # noqa: S608
 
 _INSERTS = [_insert_sql(rows) for rows in _SIZES]
 
@@ -96,6 +98,8 @@ class Log:
         self.index = Index(database, self.unindexed, index_every)
         self._seq = 0
         self._time_ms = 0
+        # The values of rows that are not inserted yet.
+        self._rows: list[Any] = []
         self._conversations = Cache(self._find_conversation)
         # (conversation, user) -> True: the user may send to it.
         self._senders = Cache(self._check_sender)
@@ -114,19 +118,22 @@ class Log:
         tail = Tail(indexed)
         self._seq = indexed
         sql = (
-            'SELECT seq, conversation_id, "offset", device_id, message_id, time_ms FROM log WHERE seq > ? ORDER BY seq'
+            'SELECT seq, conversation_id, "offset", device_id, message_id, time_ms, total '
+            "FROM log WHERE seq > ? ORDER BY seq"
         )
-        for seq, conversation_id, offset, device_id, message_id, time_ms in self._database.execute(sql, (indexed,)):
+        rows = self._database.execute(sql, (indexed,))
+        for seq, conversation_id, offset, device_id, message_id, time_ms, total in rows:
             run = tail.runs.get(conversation_id)
             if run is None:
                 run = tail.runs[conversation_id] = Run(offset)
-            run.seqs.append(seq)
+            run.add(seq, total)
             window = tail.windows.get(device_id)
             if window is None:
                 window = tail.windows[device_id] = Window(device_id, whole=False)
-            window.insert(message_id, seq)
+            for step in range(total):
+                window.insert(message_id + step, seq + step)
             window.seen_ms = max(window.seen_ms, time_ms)
-            self._seq = seq
+            self._seq = seq + total - 1
         self.index.restart()
         self.unindexed.tails = (tail,)
         self.unindexed.committed_seq = self._seq
@@ -151,55 +158,16 @@ class Log:
         self._conversations.drop(name)
         self._senders.forget()
 
-    def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
+    def append(self, items: Sequence[Append], time_ms: int) -> list[Answer]:
         """See Store.append. The transaction, if it was begun, is still open then; `confirm` after its commit, `undo`
         after its rollback. Raises apsw.Error.
 
         A group that fits into one statement and makes nothing else needs no other statement to be a transaction.
         """
-        answers: list[Appended | Refusal] = []
-        rows: list[Any] = []
-        tail = self.unindexed.tails[-1]
-        runs, windows = tail.runs, tail.windows
-        known_windows, conversations, senders = self._windows, self._conversations, self._senders
         self._time_ms = time_ms
-        first, seq = self._seq + 1, self._seq
-        for name, user, device, message_id, packet, _ in items:
-            try:
-                window = known_windows[user, device]
-                if message_id <= window.last_id:
-                    self._database.ensure_begun()
-                    self._insert(rows, first, time_ms)
-                    rows, first = [], seq + 1
-                    if answer := self._answer_again(window, message_id, packet):
-                        answers.append(answer)
-                        continue
-                senders[name, user]
-                conversation = conversations[name]
-                if not window.device_id:
-                    self._create_device(window, user, device)
-            except _RefusedError as refused:
-                answers.append(refused.refusal)
-                continue
-            seq += 1
-            conversation.head = offset = conversation.head + 1
-            run = runs.get(conversation.id)
-            if run is None:
-                run = runs[conversation.id] = Run(offset)
-            run.seqs.append(seq)
-            if message_id > window.last_id:
-                window.last_id = message_id
-                window.ids.append(message_id)
-                window.seqs.append(seq)
-            else:
-                window.insert(message_id, seq)
-            window.seen_ms = time_ms
-            windows[window.device_id] = window
-            checksum = message_checksum(conversation.id, offset, time_ms, window.device_id, message_id, packet)
-            rows += (conversation.id, offset, window.device_id, message_id, packet, checksum)
-            answers.append(_appended(Appended, (offset, time_ms, False)))
-        self._insert(rows, first, time_ms)
-        self._seq = seq
+        self._rows = []
+        answers = [self._append(item) for item in items]
+        self._insert()
         return answers
 
     def confirm(self) -> None:
@@ -227,7 +195,51 @@ class Log:
         window = self.unindexed.window(row[0])
         return max(window.last_id if window else 0, row[1] or 0)
 
-    def _insert(self, rows: list[Any], seq: int, time_ms: int) -> None:
+    def _append(self, item: Append) -> Answer:
+        """Take in a message or a run: its row is inserted with the next `_insert`."""
+        name, user, device, message_id, packet, _, total = item
+        try:
+            window = self._windows[user, device]
+            if message_id <= window.last_id and (answer := self._append_again(window, item)):
+                return answer
+            self._senders[name, user]
+            conversation = self._conversations[name]
+            if not window.device_id:
+                self._create_device(window, user, device)
+        except _RefusedError as refused:
+            return refused.refusal
+        device_id, time_ms, tail = window.device_id, self._time_ms, self.unindexed.tails[-1]
+        seq, offset = self._seq + 1, conversation.head + 1
+        self._seq += total
+        conversation.head += total
+        run = tail.runs.get(conversation.id)
+        if run is None:
+            run = tail.runs[conversation.id] = Run(offset)
+        run.add(seq, total)
+        if message_id > window.last_id:
+            window.add(message_id, seq, total)
+        else:
+            window.insert(message_id, seq)
+        window.seen_ms = time_ms
+        tail.windows[device_id] = window
+        checksum = message_checksum(conversation.id, offset, time_ms, device_id, message_id, packet, total)
+        self._rows += (seq, conversation.id, offset, device_id, message_id, packet, total, checksum)
+        return _appended(Appended, (offset, time_ms, False))
+
+    def _append_again(self, window: Window, item: Append) -> Answer | None:
+        """The answer to an item whose first id is not the highest so far; None for a message that is new all the same.
+
+        A run is taken apart: some of its messages may be new.
+        """
+        if item.total > 1:
+            return together([self._append(part) for part in item.apart()])  # type: ignore[misc]
+        self._database.ensure_begun()
+        self._insert()
+        return self._answer_again(window, item.message_id, item.packet)
+
+    def _insert(self) -> None:
+        """Insert the rows taken in since the last time."""
+        rows, self._rows = self._rows, []
         size = _ROWS_MAX * _COLUMNS
         if len(rows) > size:
             self._database.ensure_begun()
@@ -236,8 +248,7 @@ class Log:
             count = len(part) // _COLUMNS
             place = bisect_left(_SIZES, count)
             unused = [None] * ((_SIZES[place] - count) * _COLUMNS)
-            self._database.execute(_INSERTS[place], [seq, time_ms, *part, *unused])
-            seq += count
+            self._database.execute(_INSERTS[place], [self._time_ms, *part, *unused])
 
     def _answer_again(self, window: Window, message_id: int, packet: bytes) -> Appended | Refusal | None:
         """The answer to an id that is not the highest so far; None if it is new all the same."""
@@ -249,13 +260,16 @@ class Log:
                     f"message id {message_id} is more than {MESSAGE_WINDOW} messages old; ids must grow",
                 )
             return None
-        row = self._database.row(_STORED, (seq,))
-        if row is None or not is_intact(row) or row[3:5] != (window.device_id, message_id):
+        first, *row = self._database.row(_STORED, (seq,)) or (0, None)
+        if not is_intact(row):
             raise damaged(self._database.path, f"the message with id {message_id} of a device")
-        _, offset, time_ms, _, _, stored, _ = row
-        if stored != packet:
+        _, offset, time_ms, device_id, first_id, stored, total, _ = row
+        place = seq - first
+        if place >= total or (device_id, first_id + place) != (window.device_id, message_id):
+            raise damaged(self._database.path, f"the message with id {message_id} of a device")
+        if payload_at(stored, total, place) != packet:
             return Refusal(ErrorCode.ID_REUSED, f"message id {message_id} was used for another message")
-        return Appended(offset, time_ms, True)
+        return Appended(offset + place, time_ms, True)
 
     def _find_conversation(self, name: str) -> Conversation:
         members = conversation_members(name)

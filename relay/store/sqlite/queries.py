@@ -1,7 +1,14 @@
 """What is asked about conversations, rooms and people, as SQL. Parameters are named by their place."""
 
-# The sizes of messages, in the order of an array of their seqs.
-SIZES = "SELECT length(log.packet) FROM json_each(?) AS wanted CROSS JOIN log ON log.seq = wanted.value"
+# The sizes of messages, in the order of an array of their seqs. In a run each has a length of 4 bytes in front.
+SIZES = """
+SELECT CASE log.total WHEN 1 THEN length(log.packet) ELSE length(log.packet) / log.total - 4 END
+FROM json_each(?) AS wanted
+CROSS JOIN log ON log.seq = (SELECT max(held.seq) FROM log AS held WHERE held.seq <= wanted.value)
+"""
+
+# When the message with this seq was stored.
+TIME = "SELECT time_ms FROM log WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 
 # user, device, after, limit. The title is NULL for a direct conversation.
 CONVERSATIONS = """

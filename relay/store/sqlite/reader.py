@@ -12,6 +12,7 @@ from typing import Any
 
 import apsw
 
+from relay.protocol.runs import payloads
 from relay.protocol.scram import Credentials
 from relay.store.base import (
     CONTACT_ROOM_MAX,
@@ -65,9 +66,12 @@ JOIN conversations c ON c.id = m.conversation_id
 WHERE u.name = ? AND c.name = ?
 """
 
-# CROSS: in the order of the array.
-_ROWS = f"SELECT {CHECKED} FROM json_each(?) AS wanted CROSS JOIN log ON log.seq = wanted.value"  # noqa: S608
-
+# The rows that hold the messages with these seqs: a run is found by any of its own, and comes once.
+_ROWS = f"""
+SELECT log.seq, {CHECKED} FROM log WHERE log.seq IN (
+    SELECT (SELECT max(held.seq) FROM log AS held WHERE held.seq <= wanted.value) FROM json_each(?) AS wanted)
+ORDER BY log.seq
+"""  # noqa: S608
 
 _ROLES = {number: role for role, number in ROLE_NUMBERS.items()}
 
@@ -213,7 +217,7 @@ class SqliteReader(Reader):
         head = self._head(conversation_id)
         seqs = self._seqs(conversation_id, head - 1, 1) if head else []
         time_ms = 0
-        for (found,) in self._connection.execute("SELECT time_ms FROM log WHERE seq = ?", (seqs or (0,))):
+        for (found,) in self._connection.execute(queries.TIME, (seqs or (0,))):
             time_ms = found
         delivered = max(delivered, joined)
         first = first_kept if title is not None else max(first_kept, joined + 1)
@@ -248,15 +252,22 @@ class SqliteReader(Reader):
         One that is missing, or is not what was stored, is an error: nothing altered ever leaves the store.
         """
         entries: list[Entry] = []
-        total_bytes = 0
-        for row in self._connection.execute(_ROWS, (json.dumps(seqs),)):
-            if not is_intact(row) or row[:2] != (conversation_id, offset + len(entries)):
+        left_bytes = limit_bytes
+        for seq, *row in self._connection.execute(_ROWS, (json.dumps(seqs),)):
+            found_id, first, time_ms, _, _, packet, total, _ = row
+            if not is_intact(row) or found_id != conversation_id:
                 break
-            _, found, time_ms, _, _, packet, _ = row
-            total_bytes += len(packet)
-            if entries and total_bytes > limit_bytes:
+            next_offset = offset + len(entries)
+            skipped = next_offset - first
+            if not 0 <= skipped < total or seq + skipped != seqs[len(entries)]:
+                break
+            parts = payloads(packet, total)[skipped : skipped + len(seqs) - len(entries)]
+            size = len(parts[0])
+            fitting = max(left_bytes // size, 0 if entries else 1) if size else len(parts)
+            entries += [_entry(Entry, (at, time_ms, part)) for at, part in enumerate(parts[:fitting], next_offset)]
+            if fitting < len(parts):
                 return entries
-            entries.append(Entry(found, time_ms, packet))
+            left_bytes -= size * len(parts)
         if len(entries) < len(seqs):
             raise damaged(self._path, f"message {offset + len(entries)} of {conversation}")
         return entries
@@ -274,6 +285,11 @@ class SqliteReader(Reader):
         except (struct.error, TypeError, ValueError) as error:
             # Not what was written: damage may have changed lengths, and even types.
             raise damaged(self._path, f"a part of the database ({error})") from error
+
+
+def _entry(kind: type[Entry], values: tuple[int, int, bytes]) -> Entry:
+    """An Entry without the cost of its keyword arguments; once per message."""
+    return tuple.__new__(kind, values)
 
 
 def _account(row: tuple[Any, ...]) -> Account:

@@ -145,6 +145,12 @@ ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
 UPDATE log SET checksum = message_checksum(conversation_id, "offset", time_ms, device_id, message_id, packet);
 """
 
+_VERSION_4 = """
+-- A row may be a run of messages: `total` of them, with offsets, message ids and seqs from the row's own on. `packet`
+-- is then their frames, one behind the other and all of one size; of a single message it is the payload alone.
+ALTER TABLE log ADD COLUMN total INTEGER NOT NULL DEFAULT 1;
+"""
+
 
 def _create(database: Database) -> None:
     database.execute(_VERSION_1)
@@ -170,8 +176,12 @@ def new_generation() -> str:
     return os.urandom(8).hex()
 
 
+def _add_runs(database: Database) -> None:
+    database.execute(_VERSION_4)
+
+
 # Entry n leads from version n to n + 1.
-MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms, _name_generation]
+MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms, _name_generation, _add_runs]
 
 
 def prepare(database: Database, migrations: list[Callable[[Database], None]] = MIGRATIONS) -> None:

@@ -8,11 +8,10 @@ import apsw
 
 from relay.protocol.scram import Credentials
 from relay.store.base import (
+    Answer,
     Append,
-    Appended,
     Cursor,
     Reader,
-    Refusal,
     Role,
     Store,
 )
@@ -61,7 +60,7 @@ class SqliteStore(SqliteReader, Store):
         self._load()
         return self._log.index.maintain(idle)
 
-    def append(self, items: Sequence[Append], time_ms: int) -> list[Appended | Refusal]:
+    def append(self, items: Sequence[Append], time_ms: int) -> list[Answer]:
         self._load()
         try:
             self._notice_others()

@@ -20,6 +20,13 @@ class Run:
         self.first = first
         self.seqs = array("q")
 
+    def add(self, seq: int, total: int) -> None:
+        """Note so many messages with seqs from this one on."""
+        if total == 1:
+            self.seqs.append(seq)
+        else:
+            self.seqs.extend(range(seq, seq + total))
+
 
 class Tail:
     """What was appended after seq `start`: runs by conversation id, windows by device id."""

@@ -36,7 +36,7 @@ class Window:
         self._shuffled = False
 
     def insert(self, message_id: int, seq: int) -> None:
-        """Note a message, unless it is there. In order this costs two appends; the log has them inline."""
+        """Note a message, unless it is there."""
         if message_id > self.last_id:
             self.last_id = message_id
             self._shuffled = self._shuffled or bool(self.seqs and seq < self.seqs[-1])
@@ -48,6 +48,16 @@ class Window:
             self.ids.insert(place, message_id)
             self.seqs.insert(place, seq)
             self._shuffled = True
+
+    def add(self, message_id: int, seq: int, total: int) -> None:
+        """Note messages that follow each other, the first of which is higher than all before."""
+        self.last_id = message_id + total - 1
+        if total == 1:
+            self.ids.append(message_id)
+            self.seqs.append(seq)
+        else:
+            self.ids.extend(range(message_id, message_id + total))
+            self.seqs.extend(range(seq, seq + total))
 
     def find(self, message_id: int) -> int | None:
         """The seq of the message, or None if it is not in the window."""
