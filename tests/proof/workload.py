@@ -87,7 +87,7 @@ class Script:
         to = random.choice(ROOMS) if random.random() < 0.4 else conversation_for(user, random.choice(NAMES))
         number = self._last_ids.get((user, device), 0) + random.choice([1, 1, 1, 1, 2])
         length = random.choice([0, 20, 128, 128, 128, 400, 3000, random.randint(0, 30_000)])
-        total = random.choice([1, 1, 1, 2, 5, 20, 100]) if length <= 400 else 1
+        total = random.choice([1, 1, 1, 1, 1, 1, 2, 5, 20]) if length <= 400 else 1
         self._last_ids[user, device] = number + total - 1
         # Of one width, so that the messages of a run are of one size.
         names = [b"<%b %b/%b %06d>" % (to.encode(), user.encode(), device.encode(), number + at) for at in range(total)]

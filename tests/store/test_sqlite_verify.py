@@ -9,8 +9,9 @@ import pytest
 
 from relay.store.base import Role, StoreError
 from relay.store.sqlite import SqliteStore
+from relay.store.sqlite.snapshot import Snapshot
 from relay.store.sqlite.verify import FINDINGS_MAX, verify
-from tests.store.samples import add_users, cursor, message, send
+from tests.store.samples import add_users, cursor, message, run_of, send
 
 
 @pytest.fixture
@@ -47,6 +48,23 @@ def test_a_healthy_database_beside_its_relay_and_after_it(store: SqliteStore, tm
         assert report.message_bytes == sum(len(message(number).packet) for number in range(1, 61))
 
 
+def test_runs_are_counted_as_the_messages_they_hold(store: SqliteStore, tmp_path: Path) -> None:
+    for first in range(100, 200, 25):
+        send(store, [run_of(message(number) for number in range(first, first + 25))])
+        store.maintain(False)
+    report = verify(tmp_path / "relay.db")
+    assert (report.findings, report.messages) == ([], 160)
+    assert report.message_bytes == sum(len(message(number).packet) for number in (*range(1, 61), *range(100, 200)))
+    with closing(Snapshot(tmp_path / "relay.db")) as snapshot:
+        expected = [message(number).packet for number in (*range(1, 61), *range(100, 200))]
+        assert [found.packet for found in snapshot.messages()] == expected
+        assert [found.seq for found in snapshot.messages()] == list(range(1, 161))
+    assert found(tmp_path, "UPDATE conversations SET first_kept = 70 WHERE name = 'alice@bob'") == []
+    with closing(Snapshot(tmp_path / "relay.db")) as snapshot:
+        assert [found.offset for found in snapshot.messages()] == list(range(70, 161))
+        assert snapshot.count_messages() == 91
+
+
 def test_progress_reaches_its_total(store: SqliteStore, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
     verify(tmp_path / "relay.db", lambda done, total: steps.append((done, total)))
@@ -59,7 +77,7 @@ def test_progress_reaches_its_total(store: SqliteStore, tmp_path: Path) -> None:
         ("UPDATE log SET packet = x'00' WHERE seq = 30", "log: message 30 of alice@bob is missing or altered"),
         ("UPDATE log SET packet = x'00' WHERE seq = 60", "log: message 60 of alice@bob is missing or altered"),
         ("DELETE FROM log WHERE seq = 7", "log: message 7 of alice@bob is missing"),
-        ("INSERT INTO log SELECT 90, conversation_id, 900, 1, 1, 1, x'', 0 FROM log WHERE seq = 1", "log: "),
+        ("INSERT INTO log SELECT 90, conversation_id, 900, 1, 1, 1, x'', 0, 1 FROM log WHERE seq = 1", "log: "),
         ("UPDATE runs SET seqs = zeroblob(4)", "is cut"),
         ("DELETE FROM runs WHERE first_offset = 1", "log: message 1 of alice@bob is missing"),
         ("UPDATE conversations SET first_kept = 99 WHERE id = 2", "before the first offset that is kept"),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import apsw
 
+from relay.protocol.runs import payloads
 from relay.store.base import StoreError
 from relay.store.sqlite import schema
 from relay.store.sqlite.checksum import CHECKED, is_intact
@@ -94,28 +95,34 @@ class Snapshot:
         with self.database.reading():
             kept = dict(self.database.rows("SELECT id, first_kept FROM conversations"))
             for seq, *row in self.database.execute(f"SELECT seq, {CHECKED} FROM log ORDER BY seq"):  # noqa: S608
-                message = StoredMessage(seq, *row[:-1])
-                if not is_intact(tuple(row)):
+                if not is_intact(row):
                     raise damaged(self.path, f"row {seq} of the log")
-                if message.offset >= kept.get(message.conversation_id, 1):
-                    yield message
+                conversation_id, offset, time_ms, device_id, message_id, packet, total, _ = row
+                first_kept = kept.get(conversation_id, 1)
+                for at, payload in enumerate(payloads(packet, total)):
+                    if offset + at >= first_kept:
+                        yield StoredMessage(
+                            seq + at, conversation_id, offset + at, time_ms, device_id, message_id + at, payload
+                        )
 
     def count_messages(self) -> int:
         """How many `messages` there are. Raises StoreError."""
         sql = """
-            SELECT count(*) FROM log JOIN conversations c ON c.id = log.conversation_id
-            WHERE log."offset" >= c.first_kept
+            SELECT coalesce(sum(min(log.total, log."offset" + log.total - c.first_kept)), 0)
+            FROM log JOIN conversations c ON c.id = log.conversation_id
+            WHERE log."offset" + log.total > c.first_kept
         """
         with self.database.reading():
             return int(self.database.rows(sql)[0][0])
 
     def strange_ids(self) -> Iterator[tuple[int, int]]:
         """(device id, message id) where what recognises a repetition names another message. Raises apsw.Error."""
-        row = self.database.row
+        columns = "device_id, message_id + ?1 - seq, total + seq - ?1"
+        sql = f"SELECT {columns} FROM log WHERE seq <= ?1 ORDER BY seq DESC LIMIT 1"  # noqa: S608
         for device_id, pairs in self.database.execute("SELECT device_id, pairs FROM sent"):
             for message_id, seq in zip(*decode_pairs(pairs), strict=True):
-                found = row("SELECT device_id, message_id FROM log WHERE seq = ?", (seq,))
-                if found and found != (device_id, message_id):
+                found = self.database.row(sql, (seq,))
+                if found and found[2] > 0 and found[:2] != (device_id, message_id):
                     yield device_id, message_id
 
     def close(self) -> None:
