@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from _queue import SimpleQueue
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -308,9 +309,14 @@ def test_stopping_tells_everybody_to_come_back_after_a_while(house: House) -> No
 def test_a_message_under_way_is_answered_before_the_goodbye(house: House) -> None:
     relay = house.start()
     alice = house.person(relay, "alice")
+    # The store's thread waits until the relay is told to stop.
+    gate: SimpleQueue[None] = SimpleQueue()
+    relay._worker.write(lambda store: gate.get(timeout=20), lambda outcome: None)
     alice.send(*(Message("alice/phone", "bob", id, "", b"") for id in range(1, 201)))
     until(lambda: next(iter(relay.registry.sessions())).storing)
     stopping = gevent.spawn(house.stop, relay)
+    gevent.sleep(0)
+    gate.put(None)
     *answers, close = alice.client.rest()
     assert isinstance(close, Close)
     ids = [answer.id for answer in answers if isinstance(answer, Stored)]
