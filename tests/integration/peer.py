@@ -164,13 +164,17 @@ class Peer:
 
     def ask(self, method: str, arguments: Any = None, to: str = "relay") -> Result | Fault:
         """Make a call and wait for its answer; nothing else may come before it."""
-        self._call_id += 1
-        content_type, body = encode_body(arguments or {})
-        self.send(Call(self.address, to, self._call_id, method, 20_000, content_type, body))
+        self.call_relay(method, arguments, to)
         answer = self.packet()
         assert isinstance(answer, Result | Fault), answer
         assert (answer.to, answer.id) == (self.address, self._call_id)
         return answer
+
+    def call_relay(self, method: str, arguments: Any = None, to: str = "relay") -> None:
+        """Make a call with arguments, and do not wait."""
+        self._call_id += 1
+        content_type, body = encode_body(arguments or {})
+        self.send(Call(self.address, to, self._call_id, method, 20_000, content_type, body))
 
     def receive_messages(self, start: int | None = None) -> None:
         """Have the relay deliver to this session."""

@@ -1,17 +1,19 @@
 """What all tests of the SDK share."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from relay_client import Client
+from relay_client import Bot, Client
 
 from tests.relay_client.driver import AioClient
-from tests.relay_client.peer import Peer
+from tests.relay_client.peer import DEADLINE_S, Peer
 
 AnyClient = Client | AioClient
 ClientOf = Callable[..., AnyClient]
 Connect = Callable[..., AnyClient]
+Start = Callable[[Bot], threading.Thread]
 
 
 @pytest.fixture
@@ -44,3 +46,21 @@ def connect(peer: Peer, client_of: ClientOf) -> Iterator[Connect]:
     yield make
     for client in clients:
         client._abandon()
+
+
+@pytest.fixture
+def start(short_pauses: None) -> Iterator[Start]:
+    """Runs a bot in a thread until the test is over."""
+    running: list[tuple[Bot, threading.Thread]] = []
+
+    def run(bot: Bot) -> threading.Thread:
+        thread = threading.Thread(target=bot.run)
+        running.append((bot, thread))
+        thread.start()
+        return thread
+
+    yield run
+    for bot, thread in running:
+        bot.stop()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()

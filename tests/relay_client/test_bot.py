@@ -14,27 +14,8 @@ from relay_client import Bot, Call, Client, Message, Signal, errors
 from relay_client.bot import load
 
 from relay.protocol.codes import CloseCode, ErrorCode
+from tests.relay_client.conftest import Start
 from tests.relay_client.peer import DEADLINE_S, Peer, until
-
-Start = Callable[[Bot], threading.Thread]
-
-
-@pytest.fixture
-def start(peer: Peer, short_pauses: None) -> Iterator[Start]:
-    """Runs a bot in a thread until the test is over."""
-    running: list[tuple[Bot, threading.Thread]] = []
-
-    def run(bot: Bot) -> threading.Thread:
-        thread = threading.Thread(target=bot.run)
-        running.append((bot, thread))
-        thread.start()
-        return thread
-
-    yield run
-    for bot, thread in running:
-        bot.stop()
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -123,13 +123,18 @@ def list_members(router: "Router", session: Subscriber, arguments: Arguments, re
 
 
 def _act(router: "Router", session: Subscriber, reply: Reply, operation: Callable[[Store], Outcome]) -> None:
-    finish: Callable[[Change], None] = partial(_make_known, router, session, reply)
-    done: Callable[[Outcome | StoreError], None] = reply.when(finish)
-    router.log.write(operation, done)
+    def act(store: Store) -> tuple[Change, Role | None] | Refusal:
+        outcome = operation(store)
+        return outcome if isinstance(outcome, Refusal) else (outcome, store.role(outcome.name, session.user))
+
+    finish: Callable[[tuple[Change, Role | None]], None] = partial(_make_known, router, session, reply)
+    done: Callable[[tuple[Change, Role | None] | Refusal | StoreError], None] = reply.when(finish)
+    router.log.write(act, done)
 
 
-def _make_known(router: "Router", session: Subscriber, reply: Reply, change: Change) -> None:
-    """Tell everybody in the room, and the user concerned; then answer."""
+def _make_known(router: "Router", session: Subscriber, reply: Reply, changed: tuple[Change, Role | None]) -> None:
+    """Tell everybody in the room, and the user concerned; then answer with the room and the asker's role in it."""
+    change, own = changed
     fields: dict[str, Value] = {"room": change.name, "what": change.what, "user": change.user, "by": session.user}
     if change.role is not None:
         fields["role"] = str(change.role)
@@ -144,7 +149,6 @@ def _make_known(router: "Router", session: Subscriber, reply: Reply, change: Cha
     frame = event_frame(change.name, "room", **fields)
     for listener in audience:
         listener.outlet.signal(frame, 1)
-    own = change.role if change.user == session.user else None
     reply.result({} if change.room is None else {"room": _describe(change.room, own)})
 
 

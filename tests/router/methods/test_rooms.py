@@ -46,6 +46,13 @@ def test_a_new_room_is_described_to_its_maker() -> None:
     assert at.town.router.rooms.is_member("#new", "bob")
 
 
+def test_the_answer_tells_the_askers_own_role() -> None:
+    at = Square(public=False)
+    for method in ("rooms.invite", "rooms.remove", "rooms.ban", "rooms.unban"):
+        assert at.ask(at.alice, method, room="#ops", user="bob")["room"]["role"] == "owner"
+    assert at.ask(at.alice, "rooms.set", room="#ops", title="T")["room"]["role"] == "owner"
+
+
 def test_coming_and_going_is_told_to_the_room_and_to_the_one_who_goes() -> None:
     at = Square()
     assert at.ask(at.bob, "rooms.join", room="#ops")["room"]["role"] == "member"
@@ -88,7 +95,7 @@ def test_an_invited_user_is_told_and_may_come() -> None:
     at = Square(public=False)
     assert at.ask(at.bob, "rooms.join", room="#ops") == ErrorCode.NO_SUCH_ROOM
     answer = at.ask(at.alice, "rooms.invite", room="#ops", user="Bob")
-    assert answer["room"]["role"] is None
+    assert answer["room"]["role"] == "owner"
     assert at.told(at.bob) == at.told(at.alice) == [("invited", "bob", "alice")]
     assert not at.town.router.rooms.is_member("#ops", "bob")
     assert at.ask(at.bob, "rooms.join", room="#ops")["room"]["role"] == "member"
