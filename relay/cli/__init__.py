@@ -10,7 +10,7 @@ from relay import __version__
 from relay.cli.accounts import user
 from relay.cli.bot import bot
 from relay.cli.completion import completion
-from relay.cli.data import backup, restore, verify
+from relay.cli.data import backup, export, import_, restore, verify
 from relay.cli.history import conversations, device, history, receipts
 from relay.cli.listen import listen
 from relay.cli.outcome import Root
@@ -26,7 +26,7 @@ root = Root(
     sections={
         "Talk": [login, logout, send, listen, signal, call, bot],
         "People and conversations": [who, room, conversations, history, receipts, device, block, unblock, blocks],
-        "Run a relay": [serve, user, config, backup, restore, verify],
+        "Run a relay": [serve, user, config, backup, restore, verify, export, import_],
         "Shell": [completion],
     },
     help="Relay: people, bots and programs reach each other by name through one port.",

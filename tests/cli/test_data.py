@@ -69,3 +69,43 @@ def test_there_must_be_something(tmp_path: Path) -> None:
     for words in (("backup", "copy.db"), ("verify",), ("restore", "copy.db")):
         done = run(*words, home=tmp_path)
         assert (done.returncode, "there is no database" in done.stderr) == (1, True), done.stderr
+
+
+def test_export_and_import_through_pipes(home: Path) -> None:
+    first = run("export", "-", "--keys", home=home)
+    assert first.returncode == 0, first.stderr
+    assert [json.loads(line)["type"] for line in first.stdout.splitlines()][:2] == ["relay", "user"]
+    done = run("import", "-", "--data", "new", home=home, stdin=first.stdout.encode())
+    assert (done.returncode, done.stderr) == (0, "imported 58 records to new\n")
+    assert run("export", "-", "--keys", "--data", "new", home=home).stdout == first.stdout
+
+
+def test_export_and_import_through_a_file(home: Path) -> None:
+    assert run("export", "all.jsonl", home=home).returncode == 0
+    assert (home / "all.jsonl").stat().st_mode & 0o777 == 0o600
+    assert "stored_key" not in (home / "all.jsonl").read_text()
+    done = run("export", "all.jsonl", home=home)
+    assert (done.returncode, done.stderr.count("--force")) == (1, 1)
+    assert run("import", "all.jsonl", "--data", "new", home=home).returncode == 0
+    done = run("import", "all.jsonl", home=home)
+    assert done.returncode == 1 and "choose an empty directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (b"{broken}\n", "line 3: not JSON in UTF-8: "),
+        (b"\xff\n", "line 3: not JSON in UTF-8: "),
+        (b"[" * 100_000 + b"\n", "line 3: not JSON in UTF-8: "),
+        (b'{"type": "user", "name": "a"}\n', "line 3: created_ms must be a number"),
+        (b'{"type": "user"', "line 3: the line is cut off, or too long"),
+        (b"", "line 2: the export is cut off"),
+    ],
+)
+def test_a_bad_line_is_named(home: Path, line: bytes, sentence: str) -> None:
+    good = run("export", "-", home=home).stdout.encode().splitlines(keepends=True)[:2]
+    (home / "bad.jsonl").write_bytes(b"".join(good) + line)
+    done = run("import", "bad.jsonl", "--data", "new", home=home)
+    assert done.returncode == 1 and done.stderr.startswith(f"relay: {sentence}"), done.stderr
+    assert done.stderr.endswith("; nothing was imported\n") and done.stderr.count("\n") == 1
+    assert not (home / "new" / "relay.db").exists()

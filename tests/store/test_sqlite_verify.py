@@ -85,8 +85,6 @@ def test_progress_reaches_its_total(store: SqliteStore, tmp_path: Path) -> None:
         ("UPDATE cursors SET read = -1", "cursors: device"),
         ("UPDATE cursors SET device_id = 77", "cursors: device 77 has a cursor but does not exist"),
         ("UPDATE members SET joined = 5 WHERE conversation_id = 1", "cursors: user 1 joined conversation 1 at 5"),
-        ("DELETE FROM members WHERE conversation_id = 1", "rooms: #ops has nobody in it"),
-        ("UPDATE members SET role = 0 WHERE conversation_id = 1", "rooms: #ops has no owner"),
         ("UPDATE members SET role = 9 WHERE conversation_id = 1", "role that does not exist"),
         ("DELETE FROM users WHERE name = 'bob'", "rooms: #ops has a member who does not exist"),
         ("UPDATE users SET name = 'ALICE' WHERE id = 1", "accounts: the account 'ALICE' is altered"),
@@ -124,3 +122,13 @@ def test_what_is_no_database_of_this_version(tmp_path: Path) -> None:
         verify(tmp_path / "file")
     with pytest.raises(StoreError, match="there is no database"):
         verify(tmp_path / "nothing")
+
+
+def test_a_room_without_anybody_is_remarked(store: SqliteStore, tmp_path: Path) -> None:
+    store.set_role("#ops", "alice", Role.MEMBER, 1)
+    assert [remark.sentence for remark in verify(tmp_path / "relay.db").remarks] == ["#ops has no owner"]
+    for user in ("alice", "bob"):
+        store.set_role("#ops", user, None, 1)
+    report = verify(tmp_path / "relay.db")
+    assert [remark.sentence for remark in report.remarks] == ["#ops has nobody in it", "#ops has no owner"]
+    assert report.findings == []

@@ -48,17 +48,24 @@ def back_up(directory: Path, target: Path, *, force: bool = False, on_progress: 
 
     Raises StoreError, and leaves nothing behind then; an existing file is replaced only with `force`.
     """
+    with writing(target, force) as part:
+        _copy(directory / DATABASE_FILE, part, on_progress, _PAUSE_MAX_S)
+    return target.stat().st_size
+
+
+@contextmanager
+def writing(target: Path, force: bool) -> Iterator[Path]:
+    """The name of a file to write; it becomes `target`, synced, if that succeeds. Raises StoreError."""
     _refuse_existing(target, force)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        _copy(directory / DATABASE_FILE, part, on_progress, _PAUSE_MAX_S)
+        yield part
         _sync(part)
         _refuse_existing(target, force)
         part.replace(target)
         _sync(target.parent)
-        return target.stat().st_size
     except OSError as error:
-        raise StoreError(f"the backup {target} cannot be written: {error.strerror or error}") from None
+        raise StoreError(f"{target} cannot be written: {error.strerror or error}") from None
     finally:
         for leftover in (part, part.with_name(f"{part.name}-journal")):
             leftover.unlink(missing_ok=True)

@@ -105,6 +105,11 @@ class Snapshot:
                             seq + at, conversation_id, offset + at, time_ms, device_id, message_id + at, payload
                         )
 
+    def last_message_id(self, user: str, device: str) -> int:
+        """See Store.last_message_id."""
+        assert self.reader
+        return self._log.last_message_id(user, device)
+
     def count_messages(self) -> int:
         """How many `messages` there are. Raises StoreError."""
         sql = """

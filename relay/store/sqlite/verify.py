@@ -36,9 +36,12 @@ class Finding(NamedTuple):
 
 @dataclass
 class Report:
-    """What was looked at, and what is wrong with it. `more`: findings beyond FINDINGS_MAX."""
+    """What was looked at, and what is wrong with it. `more`: findings beyond FINDINGS_MAX. `remarks`: what is no
+    damage, but somebody may want to mend.
+    """
 
     findings: list[Finding] = field(default_factory=list)
+    remarks: list[Finding] = field(default_factory=list)
     more: int = 0
     users: int = 0
     devices: int = 0
@@ -124,6 +127,24 @@ def _check_accounts(snapshot: Snapshot, report: Report) -> None:
             report.add("accounts", f"the device {name!r} is altered, or belongs to nobody")
 
 
+# Rooms that nobody can look after.
+_REMARKS = (
+    (
+        "rooms",
+        "{} has nobody in it",
+        """
+        SELECT c.name FROM rooms r JOIN conversations c ON c.id = r.conversation_id
+        WHERE NOT EXISTS (SELECT 1 FROM members WHERE conversation_id = c.id AND role >= 0)""",
+    ),
+    (
+        "rooms",
+        "{} has no owner",
+        """
+        SELECT c.name FROM rooms r JOIN conversations c ON c.id = r.conversation_id
+        WHERE NOT EXISTS (SELECT 1 FROM members WHERE conversation_id = c.id AND role = 2)""",
+    ),
+)
+
 # What must not be there, for each part: a sentence, and what selects a name for it. Roles and kinds as in `schema`.
 _NEVER = (
     ("rooms", "{} has members but is no conversation", """
@@ -134,12 +155,6 @@ _NEVER = (
     ("rooms", "{} has a member with a role that does not exist", """
         SELECT c.name FROM members m JOIN conversations c ON c.id = m.conversation_id
         WHERE m.role NOT BETWEEN -2 AND 2"""),
-    ("rooms", "{} has nobody in it", """
-        SELECT c.name FROM rooms r JOIN conversations c ON c.id = r.conversation_id
-        WHERE NOT EXISTS (SELECT 1 FROM members WHERE conversation_id = c.id AND role >= 0)"""),
-    ("rooms", "{} has no owner", """
-        SELECT c.name FROM rooms r JOIN conversations c ON c.id = r.conversation_id
-        WHERE NOT EXISTS (SELECT 1 FROM members WHERE conversation_id = c.id AND role = 2)"""),
     ("rooms", "room number {} has no conversation", """
         SELECT r.conversation_id FROM rooms r LEFT JOIN conversations c ON c.id = r.conversation_id
         WHERE c.id IS NULL OR c.kind != 1"""),
@@ -160,6 +175,9 @@ def _check_rooms(snapshot: Snapshot, report: Report) -> None:
     for part, sentence, sql in _NEVER:
         for (name,) in snapshot.database.rows(f"{sql} LIMIT {FINDINGS_MAX}"):
             report.add(part, sentence.format(name))
+    for part, sentence, sql in _REMARKS:
+        for (name,) in snapshot.database.rows(f"{sql} LIMIT {FINDINGS_MAX}"):
+            report.remarks.append(Finding(part, sentence.format(name)))
     report.rooms = snapshot.database.rows("SELECT count(*) FROM rooms")[0][0]
 
 

@@ -44,7 +44,7 @@ class Window:
             self.seqs.append(seq)
             return
         place = bisect_left(self.ids, message_id)
-        if self.ids[place] != message_id:
+        if place == len(self.ids) or self.ids[place] != message_id:
             self.ids.insert(place, message_id)
             self.seqs.insert(place, seq)
             self._shuffled = True
@@ -90,7 +90,10 @@ def complete(database: Database, window: Window) -> Window:
     """
     known = dict(zip(window.ids, window.seqs, strict=True))
     stored: dict[int, int] = {}
-    for pairs, time_ms in database.rows("SELECT pairs, time_ms FROM sent WHERE device_id = ?", (window.device_id,)):
+    last_id = 0
+    sql = "SELECT pairs, time_ms, last_id FROM sent WHERE device_id = ?"
+    for pairs, time_ms, block_last_id in database.rows(sql, (window.device_id,)):
+        last_id = max(last_id, block_last_id)
         ids, seqs = decode_pairs(pairs)
         stored.update(zip(ids, seqs, strict=True))
         window.persisted += len(ids)
@@ -98,6 +101,8 @@ def complete(database: Database, window: Window) -> Window:
     window.ids, window.seqs, window.last_id = array("q"), array("q"), 0
     for message_id, seq in sorted((stored | known).items()):
         window.insert(message_id, seq)
+    # The message with the highest id may be gone, and its id with it.
+    window.last_id = max(window.last_id, last_id)
     window.whole = True
     return window
 
