@@ -16,7 +16,7 @@ import apsw
 
 from relay.protocol.addresses import conversation_members, is_name, is_temporary
 from relay.protocol.packets import Message, encode_payload
-from relay.store.base import Append, Refusal, Role, StoreError
+from relay.store.base import Append, Appended, Refusal, Role, StoreError
 from relay.store.lock import DataLock
 from relay.store.sqlite import schema
 from relay.store.sqlite.backup import OnProgress, ignore_progress, put_in_place, refuse_database, staging
@@ -252,6 +252,7 @@ class _Intake:
         (answer,) = self._log.append([Append(name, user, device, message_id, packet)], time_ms)
         if isinstance(answer, Refusal):
             raise BadRecordError(answer.sentence)
+        assert isinstance(answer, Appended)
         if answer.repeated or answer.offset != offset:
             raise BadRecordError(f"message {offset} of {name} is not the next one, which has offset {answer.offset}")
 
