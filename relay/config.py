@@ -217,6 +217,11 @@ class Settings:
     login_delay_max_s: float = _setting(
         8.0, _seconds(0, 60), "Failed logins are delayed more and more, by account and address, up to this."
     )
+    ticket_lifetime_s: float = _setting(
+        3600.0,
+        _seconds(0, 604_800),
+        "A client that was connected this long ago or less comes back by its ticket, without its password; 0: never.",
+    )
     log_level: str = _setting("info", _choice("debug", "info", "warning", "error"), "Least level that is logged.")
 
 

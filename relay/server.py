@@ -11,14 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import gevent
 from gevent.event import Event
 
 import relay
-from relay.auth.authenticator import Authenticator
+from relay.auth.authenticator import Admit, Authenticator, Decision
 from relay.auth.throttle import Throttle
+from relay.auth.tickets import Tickets
 from relay.config import Settings
 from relay.hub import HubPost, wait_for
 from relay.protocol.codes import CloseCode, ErrorCode
@@ -54,6 +56,11 @@ _HOUSEKEEPING_S = 0.25
 _TEMPORARY_DEVICE_MS = 3600 * 1000
 _FORGET_S = 60.0
 
+# The tickets of live sessions are made good for longer so many times in a lifetime, a few at a time, because the
+# thread that does it is the one that stores messages.
+_KEEPS_PER_LIFETIME = 4
+_KEPT_TOGETHER = 500
+
 # The store's thread and the event loop share one interpreter. Its default of 5 ms would make either wait that long
 # for the other; see docs/decisions.
 _SWITCH_INTERVAL_S = 0.0005
@@ -84,6 +91,15 @@ class _Trouble:
         self._reason = reason
 
 
+class _Prepared(NamedTuple):
+    """What one trip to the store told a login."""
+
+    decision: Decision | None
+    last_message_id: int
+    rooms: list[str]
+    blocked: list[str]
+
+
 class Relay:
     """One relay. `start`, then `stop`; both yield, and are called once."""
 
@@ -98,6 +114,7 @@ class Relay:
         self._saving = _Trouble("what devices have received cannot be noted")
         self._looking = _Trouble("changes of accounts are not seen")
         self._forgetting = _Trouble("unused devices cannot be forgotten")
+        self._keeping = _Trouble("tickets of live sessions are not kept")
 
     @property
     def addresses(self) -> list[str]:
@@ -124,6 +141,9 @@ class Relay:
             gevent.spawn(_every, _HOUSEKEEPING_S, self._housekeep),
             gevent.spawn(_every, _FORGET_S, self._forget_devices),
         ]
+        if self._tickets.enabled:
+            every_s = self.settings.ticket_lifetime_s / _KEEPS_PER_LIFETIME
+            self._chores.append(gevent.spawn(_every, every_s, self._keep_tickets))
 
     def stop(self) -> None:
         """Drain: accept nobody, store what is under way, tell every session to come back, and wait for them to go."""
@@ -171,12 +191,15 @@ class Relay:
         )
         secret = self._ask(lambda store: store.secret())
         generation = self._ask(lambda store: store.generation())
+        self._tickets = Tickets(secret, settings.ticket_lifetime_s)
+        self._authenticator = Authenticator(self._look_up, secret, settings.scram_iterations, self._tickets, _clock_ms)
+        self._authenticator.resemble(self._ask(lambda store: store.iterations()))
         # The first look tells nothing, but what changes from now on will be told.
         self._ask(lambda store: store.account_changes())
         self._handshake = Handshake(
             Terms(settings.handshake_timeout_s, int(settings.keepalive_interval_s * 1000), AGENT, generation),
             self.registry,
-            Authenticator(self._look_up, secret, settings.scram_iterations),
+            self._authenticator,
             Throttle(settings.login_delay_max_s),
             self._prepare,
             Surroundings(
@@ -238,22 +261,26 @@ class Relay:
 
         return _value(wait_for(start))
 
-    def _prepare(self, user: str, device: str) -> int:
+    def _prepare(self, user: str, device: str, admit: Admit | None) -> tuple[int, Decision | None]:
         """What a login needs of the store: one trip, whose answer the router learns before anything newer."""
 
-        def look(store: Store) -> tuple[int, list[str], list[str]]:
+        def look(store: Store) -> _Prepared:
+            decision = admit(store) if admit else None
+            if isinstance(decision, Exception):
+                return _Prepared(decision, 0, [], [])
             rooms = [room.name for room, role in store.rooms_of(user) if role is not None and role.inside]
-            return store.last_message_id(user, device), rooms, store.blocked_by(user)
+            return _Prepared(decision, store.last_message_id(user, device), rooms, store.blocked_by(user))
 
-        def start(done: Callable[[tuple[int, list[str], list[str]] | StoreError], None]) -> None:
-            def learn(found: tuple[int, list[str], list[str]] | StoreError) -> None:
-                if not isinstance(found, StoreError):
-                    self.router.learn(user, *found[1:])
+        def start(done: Callable[[_Prepared | StoreError], None]) -> None:
+            def learn(found: _Prepared | StoreError) -> None:
+                if isinstance(found, _Prepared) and not isinstance(found.decision, Exception):
+                    self.router.learn(user, found.rooms, found.blocked)
                 done(found)
 
             self._worker.write(look, learn)
 
-        return _value(wait_for(start))[0]
+        prepared = _value(wait_for(start))
+        return prepared.last_message_id, prepared.decision
 
     def _look_up(self, name: str) -> Account | None:
         def start(done: Callable[[Account | StoreError | None], None]) -> None:
@@ -272,6 +299,23 @@ class Relay:
         for name, account in changes:
             valid = account is not None and not account.disabled
             self.router.end_outdated(name, account.credentials.stored_key if account and valid else None)
+        if changes:
+            self._worker.read(lambda reader: reader.iterations(), self._handle_iterations)
+
+    def _handle_iterations(self, found: dict[int, int] | StoreError) -> None:
+        if isinstance(found, StoreError):
+            _complain(found)
+        else:
+            self._authenticator.resemble(found)
+
+    def _keep_tickets(self) -> None:
+        """Let the tickets of everybody who is here grow no older, and forget those that nobody can use."""
+        live = [(session.user, session.device) for session in self.router.directory.everybody()]
+        for start in range(0, len(live), _KEPT_TOGETHER):
+            some = live[start : start + _KEPT_TOGETHER]
+            self._worker.write(partial(_keep, some, self._tickets.until_ms(_clock_ms())), self._keeping.note)
+            gevent.sleep(_HOUSEKEEPING_S)
+        self._worker.write(lambda store: store.forget_tickets(_clock_ms()), _complain)
 
     def _forget_devices(self) -> None:
         live = [(session.user, session.device) for session in self.router.directory.everybody()]
@@ -335,6 +379,10 @@ def _complain(result: object) -> None:
 def _account_changes(store: Store) -> list[tuple[str, Account | None]]:
     """The accounts that changed, each as it is now; None for one that was removed."""
     return [(name, store.account(name)) for name in store.account_changes()]
+
+
+def _keep(devices: list[tuple[str, str]], until_ms: int, store: Store) -> None:
+    store.keep_tickets(devices, until_ms)
 
 
 def _clock_ms() -> int:

@@ -58,6 +58,7 @@ class CloseCode(IntEnum):
 
     # 40xx: reconnect at once.
     NORMAL = 4000
+    TICKET_REFUSED = 4001
 
     # 41xx: reconnect later.
     SHUTTING_DOWN = 4100

@@ -39,6 +39,8 @@ from relay.protocol.packets import (
 )
 from relay.protocol.scram import MECHANISM, ClientLogin, Credentials, LoginRefusedError, ServerLogin
 from relay.protocol.states import FROM_CLIENT, FROM_RELAY, State, next_state
+from relay.protocol.tickets import MECHANISM as TICKET
+from relay.protocol.tickets import TICKET_MAX_BYTES, ClientTicket, Resume
 
 # What other protocols say first; named in the refusal, because the person who connected wants to know.
 _STRANGERS = {
@@ -176,11 +178,15 @@ class ClientConnection(_Connection):
     and a STOREDRUN comes out as the STOREDs it stands for.
     """
 
-    def __init__(self, user: str, password: str, device: str, agent: str) -> None:
+    def __init__(self, user: str, password: str, device: str, agent: str, resume: Resume | None = None) -> None:
+        """With `resume`, what an earlier login left for this user and device, that is tried instead of the password."""
         super().__init__()
-        self._login = ClientLogin(user, password)
+        self._login: ClientLogin | ClientTicket = ClientTicket(resume) if resume else ClientLogin(user, password)
+        # Once open: what the next login may use.
+        self.resume: Resume | None = None
         self._stored: deque[Stored] = deque()
-        self._out += encode(Hello(VERSION_MIN, VERSION_MAX, user, device, MECHANISM, self._login.first(), agent))
+        mechanism = TICKET if resume else MECHANISM
+        self._out += encode(Hello(VERSION_MIN, VERSION_MAX, user, device, mechanism, self._login.first(), agent))
 
     def next_packet(self) -> Packet | Unknown | None:
         """The relay's next packet that concerns the program. Raises RemoteError when the relay breaks the rules.
@@ -214,6 +220,8 @@ class ClientConnection(_Connection):
         try:
             if not VERSION_MIN <= challenge.version <= VERSION_MAX:
                 raise RemoteError(CloseCode.UNSUPPORTED_VERSION, f"the relay chose version {challenge.version}")
+            if isinstance(self._login, ClientTicket):
+                raise RemoteError(CloseCode.NOT_ALLOWED_NOW, "the relay answered a ticket with a challenge")
             self._out += encode(Proof(self._login.final(challenge.data)))
         except RemoteError as error:
             self.close(error.code, error.sentence)
@@ -233,6 +241,8 @@ class ClientConnection(_Connection):
             self.close(error.code, error.sentence)
             raise
         self._frames.limit = FRAME_MAX
+        if welcome.ticket and len(welcome.ticket) <= TICKET_MAX_BYTES:
+            self.resume = Resume(welcome.ticket, self._login.server_key)
 
 
 __all__ = ["ClientConnection", "LoginRefusedError", "ServerConnection", "clip_sentence"]

@@ -12,19 +12,21 @@ from typing import NamedTuple
 
 import gevent
 
-from relay.auth.authenticator import Authenticator
+from relay.auth.authenticator import Admission, Admit, Authenticator, Decision
 from relay.auth.throttle import Throttle
+from relay.auth.tickets import TicketRefusedError
 from relay.protocol.addresses import is_name
 from relay.protocol.codes import CloseCode
 from relay.protocol.connection import ServerConnection
 from relay.protocol.errors import RemoteError
-from relay.protocol.limits import FRAME_MAX
+from relay.protocol.limits import AGENT_MAX_BYTES, FRAME_MAX
 from relay.protocol.packets import Hello, Packet, Proof, Unknown, Welcome
 from relay.protocol.scram import MECHANISM, LoginRefusedError
+from relay.protocol.tickets import MECHANISM as TICKET
 from relay.router.directory import TooManySessionsError
 from relay.session.registry import Registry, TooManyConnectionsError
 from relay.session.session import Identity, Session, Surroundings
-from relay.store.base import StoreError
+from relay.store.base import StoreBrokenError, StoreError
 from relay.transport.connection import Connection
 from relay.transport.listener import peer_host
 
@@ -42,6 +44,13 @@ class Terms(NamedTuple):
     keepalive_ms: int
     agent: str
     generation: str
+
+
+class _Entry(NamedTuple):
+    """A login that succeeded: the decision, and the last message id of the device."""
+
+    admission: Admission
+    last_message_id: int
 
 
 class _RefusedError(Exception):
@@ -72,11 +81,11 @@ class Handshake:
         registry: Registry,
         authenticator: Authenticator,
         throttle: Throttle,
-        prepare: Callable[[str, str], int],
+        prepare: Callable[[str, str, Admit | None], tuple[int, Decision | None]],
         surroundings: Surroundings,
     ) -> None:
-        """`prepare(user, device)` lets the router learn of the user; returns the device's last message id. It may
-        yield, and raises StoreError.
+        """`prepare(user, device, admit)` runs `admit` on the store, lets the router learn of the user, and returns the
+        device's last message id and the decision, which is durable then. It may yield, and raises StoreError.
         """
         self._terms = terms
         self._registry = registry
@@ -147,45 +156,84 @@ class Handshake:
         _check(hello)
         self._wait_for_turn(peer_host(peer))
         with self._surroundings.router.expecting(hello.user):
-            return self._authenticate(sock, peer, connection, hello)
-
-    def _authenticate(self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello) -> bool:
-        try:
-            account = self._authenticator.challenge(connection, hello)
-            sock.sendall(connection.data_to_send())
-            proof = _receive(sock, connection)
-            if not isinstance(proof, Proof):
-                log.info("%s left during login", peer)
-                return False
-            self._wait_for_turn(peer_host(peer))
-            data = self._authenticator.prove(connection, account, proof)
-            assert account is not None
-            last_message_id = self._take_over(account.name, hello.device)
-            if self._surroundings.router.directory.is_barred(account.name, account.credentials.stored_key):
-                raise LoginRefusedError("the account was changed meanwhile")
-        except LoginRefusedError as error:
-            raise _RefusedError(
-                CloseCode.LOGIN_FAILED,
-                "the user name or the password is wrong",
-                reason=f"login as {hello.user!r} failed: {error}",
-                delay_s=self._throttle.fail(peer_host(peer), hello.user, time.monotonic()),
-            ) from None
-        session = Session(
-            Identity(account.name, hello.device, account.bot, account.credentials.stored_key),
-            Connection(sock, peer, gevent.get_hub().loop),
-            self._surroundings,
-        )
-        self._begin(session, connection, data, last_message_id)
+            try:
+                by_ticket = hello.mechanism == TICKET
+                entry = self._resume(hello) if by_ticket else self._authenticate(sock, peer, connection, hello)
+                if entry is None:
+                    log.info("%s left during login", peer)
+                    return False
+                account = entry.admission.account
+                if self._surroundings.router.directory.is_barred(account.name, account.credentials.stored_key):
+                    changed = "the account was changed meanwhile"
+                    raise TicketRefusedError(changed) if by_ticket else LoginRefusedError(changed)
+            except (LoginRefusedError, TicketRefusedError) as error:
+                raise self._refusal(error, peer, hello) from None
+            session = Session(
+                Identity(account.name, hello.device, account.bot, account.credentials.stored_key),
+                Connection(sock, peer, gevent.get_hub().loop),
+                self._surroundings,
+            )
+            self._begin(session, connection, entry, hello)
         return True
 
-    def _take_over(self, user: str, device: str) -> int:
-        """The last message id of the device, once no session of it is left that could send another. Yields."""
-        directory, address = self._surroundings.router.directory, f"{user}/{device}"
-        while True:
+    def _authenticate(
+        self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello
+    ) -> _Entry | None:
+        """Log in by password; None when the client has left. Raises LoginRefusedError."""
+        account = self._authenticator.challenge(connection, hello)
+        sock.sendall(connection.data_to_send())
+        proof = _receive(sock, connection)
+        if not isinstance(proof, Proof):
+            return None
+        self._wait_for_turn(peer_host(peer))
+        data = self._authenticator.prove(connection, account, proof)
+        assert account is not None
+        self._surroundings.router.directory.replace(f"{account.name}/{hello.device}")
+        try:
+            return self._take_over(hello, self._authenticator.admit(account, hello.device, data))
+        except StoreBrokenError:
+            raise
+        except StoreError as error:
+            log.warning("no ticket for %s/%s: %s", account.name, hello.device, error)
+            admission = Admission(account, data, None)
+            return self._take_over(hello, lambda store: admission)
+
+    def _resume(self, hello: Hello) -> _Entry:
+        """Log in by ticket. An older session of the device is left alone until the ticket has proved good. Raises
+        TicketRefusedError.
+        """
+        try:
+            return self._take_over(hello, self._authenticator.redeem(hello))
+        except StoreBrokenError:
+            raise
+        except StoreError as error:
+            log.error("tickets cannot be taken: %s", error)
+            raise TicketRefusedError("the relay's disk takes no note of tickets at present") from None
+
+    def _take_over(self, hello: Hello, admit: Admit) -> _Entry:
+        """Let the client in, and find the last message id of its device once no session of it is left that could send
+        another. Yields. Raises what `admit` decided, and StoreError.
+        """
+        directory, address = self._surroundings.router.directory, f"{hello.user}/{hello.device}"
+        last_message_id, decision = self._prepare(hello.user, hello.device, admit)
+        if not isinstance(decision, Admission):
+            assert decision is not None
+            raise decision
+        while directory.session(address) is not None:
             directory.replace(address)
-            last_message_id = self._prepare(user, device)
-            if directory.session(address) is None:
-                return last_message_id
+            last_message_id, _ = self._prepare(hello.user, hello.device, None)
+        return _Entry(decision, last_message_id)
+
+    def _refusal(self, error: LoginRefusedError | TicketRefusedError, peer: str, hello: Hello) -> _RefusedError:
+        """What the client is told, and when: a guess costs time."""
+        reason = f"login as {hello.user!r} failed: {error}"
+        if isinstance(error, TicketRefusedError) and not error.forged:
+            return _RefusedError(CloseCode.TICKET_REFUSED, str(error), reason=reason)
+        delay_s = self._throttle.fail(peer_host(peer), hello.user, time.monotonic())
+        if isinstance(error, TicketRefusedError):
+            return _RefusedError(CloseCode.TICKET_REFUSED, str(error), reason=reason, delay_s=delay_s)
+        sentence = "the user name or the password is wrong"
+        return _RefusedError(CloseCode.LOGIN_FAILED, sentence, reason=reason, delay_s=delay_s)
 
     def _wait_for_turn(self, host: str) -> None:
         """While the answer to a failed attempt is held back, further attempts from that address wait as long: those
@@ -197,18 +245,18 @@ class Handshake:
                 raise _RefusedError(CloseCode.TOO_MANY_ATTEMPTS, sentence, retry_s=wait_s)
             gevent.sleep(wait_s)
 
-    def _begin(self, session: Session, connection: ServerConnection, data: bytes, last_message_id: int) -> None:
+    def _begin(self, session: Session, connection: ServerConnection, entry: _Entry, hello: Hello) -> None:
         """Let the session live. Does not yield: nothing can have happened since the last look at the account."""
         connection.welcome(
             Welcome(
                 version=connection.version,
                 session=session.address,
-                data=data,
+                data=entry.admission.data,
                 keepalive_ms=self._terms.keepalive_ms,
                 time_ms=self._surroundings.router.clock_ms(),
-                last_message_id=last_message_id,
+                last_message_id=entry.last_message_id,
                 frame_max=FRAME_MAX,
-                ticket=None,
+                ticket=entry.admission.ticket,
                 agent=self._terms.agent,
                 generation=self._terms.generation,
             )
@@ -222,7 +270,8 @@ class Handshake:
         except TooManySessionsError:
             session.end(CloseCode.TOO_MANY_SESSIONS, "this user has as many sessions as one user may have; close one")
             return
-        log.info("%s logged in from %s", session.address, session.peer)
+        by, agent = hello.mechanism, hello.agent or "an unnamed program"
+        log.info("%s logged in from %s by %s with %r", session.address, session.peer, by, agent)
         session.receive(connection.take_rest())
 
 
@@ -238,9 +287,11 @@ def _receive(sock: socket.socket, connection: ServerConnection) -> Packet | Unkn
 
 def _check(hello: Hello) -> None:
     """Refuse what can be refused without knowing the user."""
-    if hello.mechanism != MECHANISM:
+    if hello.mechanism not in (MECHANISM, TICKET):
         sentence = f"the login mechanism {hello.mechanism[:40]!r} is not supported; use {MECHANISM}"
         raise _RefusedError(CloseCode.UNSUPPORTED_MECHANISM, sentence)
+    if len(hello.agent.encode()) > AGENT_MAX_BYTES:
+        raise _RefusedError(CloseCode.BAD_PACKET, f"the agent in HELLO has more than {AGENT_MAX_BYTES} bytes")
     for what, name in (("user", hello.user), ("device", hello.device)):
         if not is_name(name):
             sentence = f"the {what} name is not in canonical form (1 to 64 bytes, lower case, no / # @ or spaces)"

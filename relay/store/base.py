@@ -109,6 +109,13 @@ class Account(NamedTuple):
     created_ms: int
 
 
+class HeldTicket(NamedTuple):
+    """What is kept of a device's resume ticket: a mark by which it is recognised, and until when it is good."""
+
+    mark: bytes
+    until_ms: int
+
+
 # In larger rooms members are strangers: presence does not follow from sharing one.
 CONTACT_ROOM_MAX = 500
 
@@ -288,6 +295,10 @@ class Reader(ABC):
         """The account, or None."""
 
     @abstractmethod
+    def iterations(self) -> dict[int, int]:
+        """How many accounts have each SCRAM iteration count."""
+
+    @abstractmethod
     def accounts(self) -> list[Account]:
         """All accounts, by name."""
 
@@ -365,7 +376,7 @@ class Store(Reader):
 
     @abstractmethod
     def forget_device(self, user: str, device: str) -> bool:
-        """Forget one device, its cursors and message ids. Returns whether messages were kept for it."""
+        """Forget one device, its cursors, message ids and ticket. Returns whether messages were kept for it."""
 
     @abstractmethod
     def create_room(self, name: str, title: str, public: bool, owner: str, time_ms: int) -> None:
@@ -400,15 +411,15 @@ class Store(Reader):
 
     @abstractmethod
     def set_credentials(self, name: str, credentials: Credentials) -> None:
-        """Raises NoSuchAccountError."""
+        """Revokes the user's tickets. Raises NoSuchAccountError."""
 
     @abstractmethod
     def set_disabled(self, name: str, disabled: bool) -> None:
-        """Raises NoSuchAccountError."""
+        """Revokes the user's tickets. Raises NoSuchAccountError."""
 
     @abstractmethod
     def remove_account(self, name: str) -> None:
-        """Remove the account, its devices and its cursors. Conversations stay, for the others in them. Somebody who
+        """Remove the account, its devices, cursors and tickets. Conversations stay, for the others in them. Who later
         gets the same name later is a new member of the direct ones: `joined` where they stand at the first message
         after that, so nothing older is in the backlog, while offsets go on for the others. Raises NoSuchAccountError.
         """
@@ -418,6 +429,24 @@ class Store(Reader):
         """Names whose account was changed, disabled or removed since the last call, by this or another process.
         The first call returns nothing. Cheap enough to be asked several times a second.
         """
+
+    @abstractmethod
+    def hold_ticket(self, user: str, device: str, login_key: bytes, ticket: HeldTicket) -> bool:
+        """Make this the one ticket of a device, in the place of an earlier one. The device need not be known. False,
+        and nothing is changed, unless the user exists, is not disabled and has this stored key.
+        """
+
+    @abstractmethod
+    def held_ticket(self, user: str, device: str) -> HeldTicket | None:
+        """The ticket of a device; None if there is none."""
+
+    @abstractmethod
+    def keep_tickets(self, devices: Sequence[tuple[str, str]], until_ms: int) -> None:
+        """Make the tickets of these devices (user, device) good for longer. Those without one are ignored."""
+
+    @abstractmethod
+    def forget_tickets(self, now_ms: int) -> int:
+        """Forget the tickets that are no longer good. Returns how many."""
 
     @abstractmethod
     def secret(self) -> bytes:

@@ -4,6 +4,7 @@ It is also the plainest statement of what a store does: the SQLite store is comp
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from relay.store.base import (
     Cursor,
     DeviceInfo,
     Entry,
+    HeldTicket,
     Member,
     Membership,
     NoSuchAccountError,
@@ -58,6 +60,7 @@ class _User:
     devices: dict[str, _Device] = field(default_factory=dict)
     joined: dict[str, int] = field(default_factory=dict)
     blocked: set[str] = field(default_factory=set)
+    tickets: dict[str, HeldTicket] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -194,6 +197,9 @@ class _MemoryReader(Reader):
         user = self._users.get(name)
         return user.account if user else None
 
+    def iterations(self) -> dict[int, int]:
+        return dict(Counter(user.account.credentials.iterations for user in list(self._users.values())))
+
     def accounts(self) -> list[Account]:
         return [user.account for _, user in sorted(self._users.items())]
 
@@ -279,6 +285,8 @@ class MemoryStore(_MemoryReader, Store):
         return count
 
     def forget_device(self, user: str, device: str) -> bool:
+        if user in self._users:
+            self._users[user].tickets.pop(device, None)
         known = self._device(user, device)
         if known is None:
             return False
@@ -332,9 +340,11 @@ class MemoryStore(_MemoryReader, Store):
 
     def set_credentials(self, name: str, credentials: Credentials) -> None:
         self._change(name, lambda account: account._replace(credentials=credentials))
+        self._users[name].tickets.clear()
 
     def set_disabled(self, name: str, disabled: bool) -> None:
         self._change(name, lambda account: account._replace(disabled=disabled))
+        self._users[name].tickets.clear()
 
     def remove_account(self, name: str) -> None:
         self._user(name)
@@ -349,6 +359,30 @@ class MemoryStore(_MemoryReader, Store):
         changes = list(self._changes) if self._listening else []
         self._changes, self._listening = {}, True
         return changes
+
+    def hold_ticket(self, user: str, device: str, login_key: bytes, ticket: HeldTicket) -> bool:
+        account = self._users.get(user)
+        if account is None or account.account.disabled or account.account.credentials.stored_key != login_key:
+            return False
+        account.tickets[device] = ticket
+        return True
+
+    def held_ticket(self, user: str, device: str) -> HeldTicket | None:
+        account = self._users.get(user)
+        return account.tickets.get(device) if account else None
+
+    def keep_tickets(self, devices: Sequence[tuple[str, str]], until_ms: int) -> None:
+        for user, device in devices:
+            if held := self.held_ticket(user, device):
+                self._users[user].tickets[device] = held._replace(until_ms=max(held.until_ms, until_ms))
+
+    def forget_tickets(self, now_ms: int) -> int:
+        count = 0
+        for user in self._users.values():
+            for device in [device for device, held in user.tickets.items() if held.until_ms <= now_ms]:
+                del user.tickets[device]
+                count += 1
+        return count
 
     def secret(self) -> bytes:
         return self._secret

@@ -14,6 +14,7 @@ from relay.protocol.codes import CloseCode, Retry, retry_after_close
 from relay.protocol.connection import ClientConnection
 from relay.protocol.errors import RemoteError
 from relay.protocol.packets import Close, Packet, Ping, Pong, Unknown, Welcome
+from relay.protocol.tickets import Resume
 from relay_client.core.backoff import Backoff
 from relay_client.errors import ConnectFailed, ConnectionEnded, RelayError, ended
 from relay_client.events import Disconnected, Ended, Event
@@ -26,6 +27,9 @@ PING_TIMEOUT_S = 10.0
 
 # A relay that announces less would have us send a PING for every breath.
 KEEPALIVE_MIN_S = 1.0
+
+# After these a ticket is worth nothing, and the password is tried at once. The second: the relay is an older one now.
+_NO_TICKET = frozenset({CloseCode.TICKET_REFUSED, CloseCode.UNSUPPORTED_MECHANISM})
 
 
 class Identity(NamedTuple):
@@ -69,6 +73,7 @@ class Link:
         self._patience_until = patience_until
         self._backoff = Backoff(jitter)
         self._connection: ClientConnection | None = None
+        self._resume: Resume | None = None  # the newest ticket; tried again until a relay answers it
         self._last_words = b""
         self._opened_at = now
         self._heard_at = now
@@ -96,7 +101,7 @@ class Link:
     def connected(self, now: float) -> None:
         """The socket is connected."""
         user, password, device, _, agent = self.identity
-        self._connection = ClientConnection(user, password, device, agent)
+        self._connection = ClientConnection(user, password, device, agent, self._resume)
         self._last_words = b""
         self._heard_at = now
         self.epoch += 1
@@ -182,7 +187,9 @@ class Link:
         self.end(error)
 
     def _open(self, welcome: Welcome, now: float) -> None:
+        assert self._connection is not None
         self.phase = Phase.OPEN
+        self._resume = self._connection.resume
         self.was_open = True
         self.session = welcome.session
         self._opened_at = now
@@ -190,6 +197,12 @@ class Link:
         self._pinged = False
 
     def _closed(self, close: Close, now: float) -> None:
+        if self._resume and self.phase is Phase.LOGIN and close.code in _NO_TICKET:
+            self._resume = None
+            self._drop(Phase.PAUSED)
+            self.reason = f"the relay did not take the ticket of the last login: {close.sentence}"
+            self.dial_at = now
+            return
         retry = retry_after_close(close.code)
         if retry is Retry.NEVER:
             self.end(self._final(close.code, close.sentence))
@@ -197,6 +210,7 @@ class Link:
             self.fail(f"the relay closed the connection: {close.sentence}", now, retry, close.retry_ms)
 
     def _broken(self, error: RemoteError, now: float) -> None:
+        self._resume = None
         # After a first success it can only be a passing trouble (half a restart, a proxy): try again, with pauses.
         if self.was_open and error.code != CloseCode.LOGIN_FAILED:
             self.fail(f"the relay broke the protocol: {error.sentence}", now)

@@ -53,6 +53,7 @@ class Accounts:
                 raise NoSuchAccountError(no_such_account(name))
             remove_devices(self._database, "SELECT id FROM devices WHERE user_id = ?", row)
             execute("DELETE FROM members WHERE user_id = ?", row)
+            execute("DELETE FROM tickets WHERE user_id = ?", row)
             execute("DELETE FROM blocks WHERE user_id = ?1 OR blocked_id = ?1", row)
             execute("DELETE FROM users WHERE id = ?", row)
             self._note_change(name)
@@ -73,6 +74,7 @@ class Accounts:
             self._database.execute(f"UPDATE users SET {assignments} WHERE name = ?", (*values, name))  # noqa: S608
             if not self._database.connection.changes():
                 raise NoSuchAccountError(no_such_account(name))
+            self._database.execute("DELETE FROM tickets WHERE user_id = (SELECT id FROM users WHERE name = ?)", (name,))
             self._note_change(name)
 
     def _note_change(self, name: str) -> None:

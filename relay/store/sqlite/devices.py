@@ -92,6 +92,10 @@ class Devices:
         """See Store.forget_device."""
         sql = "SELECT d.id, d.opened FROM devices d JOIN users u ON u.id = d.user_id WHERE u.name = ? AND d.name = ?"
         with self._database.change():
+            self._database.execute(
+                "DELETE FROM tickets WHERE device = ? AND user_id = (SELECT id FROM users WHERE name = ?)",
+                (device, user),
+            )
             known = self._database.row(sql, (user, device))
             if known is None:
                 return False

@@ -194,6 +194,10 @@ class SqliteReader(Reader):
             row = self._connection.execute(f"{_ACCOUNT} WHERE name = ?", (name,)).fetchone()
             return _account(row) if row else None
 
+    def iterations(self) -> dict[int, int]:
+        with self._explained():
+            return dict(self._connection.execute("SELECT iterations, count(*) FROM users GROUP BY iterations"))
+
     def accounts(self) -> list[Account]:
         with self._explained():
             return [_account(row) for row in self._connection.execute(f"{_ACCOUNT} ORDER BY name")]

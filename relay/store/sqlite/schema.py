@@ -151,6 +151,17 @@ _VERSION_4 = """
 ALTER TABLE log ADD COLUMN total INTEGER NOT NULL DEFAULT 1;
 """
 
+# The one ticket of a device that is good, by a hash of its random part.
+_VERSION_5 = """
+CREATE TABLE tickets (
+    user_id INTEGER NOT NULL,
+    device TEXT NOT NULL,
+    mark BLOB NOT NULL,
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY (user_id, device)
+) STRICT, WITHOUT ROWID;
+"""
+
 
 def _create(database: Database) -> None:
     database.execute(_VERSION_1)
@@ -180,8 +191,12 @@ def _add_runs(database: Database) -> None:
     database.execute(_VERSION_4)
 
 
+def _add_tickets(database: Database) -> None:
+    database.execute(_VERSION_5)
+
+
 # Entry n leads from version n to n + 1.
-MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms, _name_generation, _add_runs]
+MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms, _name_generation, _add_runs, _add_tickets]
 
 
 def prepare(database: Database, migrations: list[Callable[[Database], None]] = MIGRATIONS) -> None:

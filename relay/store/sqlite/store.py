@@ -11,6 +11,7 @@ from relay.store.base import (
     Answer,
     Append,
     Cursor,
+    HeldTicket,
     Reader,
     Role,
     Store,
@@ -23,6 +24,7 @@ from relay.store.sqlite.index import INDEX_EVERY
 from relay.store.sqlite.log import Log
 from relay.store.sqlite.reader import SqliteReader
 from relay.store.sqlite.rooms import Rooms
+from relay.store.sqlite.tickets import HeldTickets
 
 
 class SqliteStore(SqliteReader, Store):
@@ -40,6 +42,7 @@ class SqliteStore(SqliteReader, Store):
             self._devices = Devices(self._database, self._log)
             self._accounts = Accounts(self._database)
             self._rooms = Rooms(self._database, self._log)
+            self._tickets = HeldTickets(self._database)
             super().__init__(self._database.path, self._log.unindexed, self._database.connection)
         except BaseException:
             self._database.close()
@@ -142,6 +145,18 @@ class SqliteStore(SqliteReader, Store):
                 return []
             self._accounts_changed = False
             return self._accounts.changes()
+
+    def hold_ticket(self, user: str, device: str, login_key: bytes, ticket: HeldTicket) -> bool:
+        return self._tickets.hold(user, device, login_key, ticket)
+
+    def held_ticket(self, user: str, device: str) -> HeldTicket | None:
+        return self._tickets.held(user, device)
+
+    def keep_tickets(self, devices: Sequence[tuple[str, str]], until_ms: int) -> None:
+        self._tickets.keep(devices, until_ms)
+
+    def forget_tickets(self, now_ms: int) -> int:
+        return self._tickets.forget(now_ms)
 
     def secret(self) -> bytes:
         with self._database.reading():
