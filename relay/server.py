@@ -3,6 +3,7 @@
 `run` is the whole life of the process; `Relay` is one relay, of which a test may start several in one process.
 """
 
+import gc
 import logging
 import random
 import resource
@@ -31,7 +32,7 @@ from relay.session.handshake import Handshake, Terms
 from relay.session.outbox import Turn
 from relay.session.registry import Registry
 from relay.session.session import Session, Surroundings
-from relay.store.base import Account, Answer, Append, Refusal, Store, StoreBrokenError, StoreError
+from relay.store.base import Account, Answer, Append, Arrival, Refusal, Store, StoreBrokenError, StoreError
 from relay.store.lock import DataLock
 from relay.store.sqlite import SqliteStore
 from relay.store.worker import StoreWorker
@@ -66,6 +67,10 @@ _KEPT_TOGETHER = 500
 _SWITCH_INTERVAL_S = 0.0005
 
 
+# Parts of a session refer to each other, so the collector has to run. But what a login makes stays, and at Python's
+# own threshold of 700 looking at it again and again was a sixth of what a login costs.
+_GC_THRESHOLDS = (20_000, 20, 20)
+
 _ROOM_MEMBERS_MAX = 10_000
 _ROOMS_PER_USER_MAX = 1_000
 
@@ -95,9 +100,7 @@ class _Prepared(NamedTuple):
     """What one trip to the store told a login."""
 
     decision: Decision | None
-    last_message_id: int
-    rooms: list[str]
-    blocked: list[str]
+    arrival: Arrival | None
 
 
 class Relay:
@@ -267,20 +270,19 @@ class Relay:
         def look(store: Store) -> _Prepared:
             decision = admit(store) if admit else None
             if isinstance(decision, Exception):
-                return _Prepared(decision, 0, [], [])
-            rooms = [room.name for room, role in store.rooms_of(user) if role is not None and role.inside]
-            return _Prepared(decision, store.last_message_id(user, device), rooms, store.blocked_by(user))
+                return _Prepared(decision, None)
+            return _Prepared(decision, store.arrival(user, device))
 
         def start(done: Callable[[_Prepared | StoreError], None]) -> None:
             def learn(found: _Prepared | StoreError) -> None:
-                if isinstance(found, _Prepared) and not isinstance(found.decision, Exception):
-                    self.router.learn(user, found.rooms, found.blocked)
+                if isinstance(found, _Prepared) and found.arrival:
+                    self.router.learn(user, found.arrival.rooms, found.arrival.blocked)
                 done(found)
 
             self._worker.write(look, learn)
 
         prepared = _value(wait_for(start))
-        return prepared.last_message_id, prepared.decision
+        return prepared.arrival.last_message_id if prepared.arrival else 0, prepared.decision
 
     def _look_up(self, name: str) -> Account | None:
         def start(done: Callable[[Account | StoreError | None], None]) -> None:
@@ -333,6 +335,7 @@ def run(settings: Settings) -> int:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.set_threshold(*_GC_THRESHOLDS)
     _raise_descriptor_limit()
     keep_freed_memory()
     server = Relay(settings)

@@ -196,7 +196,7 @@ class _Worker:
         self._pipe.send(("progress", number))
 
     def _run(self, kind: str, span: Span, rate: float) -> Tally:
-        if kind == "storm":
+        if kind in ("storm", "resume"):
             tally, self._links = self._play.run_storm(self._orders.address, span)
             return tally
         return self._play.run(kind, self._links, span, rate)

@@ -1,7 +1,7 @@
 """How each kind of work is played: which connections a process opens, and the loop it runs on them."""
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, cycle
 
 from loadtest.bench import loops
 from loadtest.bench.dialects.base import Dialect, Wire
@@ -10,7 +10,7 @@ from loadtest.bench.loops import Span, StoredSender, Stream, Tally
 from loadtest.bench.works import SPREAD, STORED_IN_FLIGHT, STORM_OPEN_MAX, Work, seats, stored_to, storm_seat, window
 
 # These have one sender or one bot for all, so one process plays them.
-_UNDIVIDED = {"fan", "call", "storm"}
+_UNDIVIDED = {"fan", "call", "storm", "resume"}
 
 
 def shares_of(work: Work, wanted: int) -> int:
@@ -29,7 +29,7 @@ class Play:
 
     def tasks(self) -> list[Task]:
         """The connections to open, in the order in which `run` wants them."""
-        if self.work.kind == "storm":
+        if self.work.kind in ("storm", "resume"):
             return []
         own = [(n, seat) for n, seat in enumerate(seats(self.work)) if n // self._group % self._shares == self._share]
         login, serve = self._dialect.login, self._dialect.serve
@@ -70,6 +70,9 @@ class Play:
 
     def storm_tasks(self) -> Iterator[Task]:
         """Logins without end."""
+        if self.work.kind == "resume":
+            for n, seat in enumerate(cycle(seats(self.work))):
+                yield Task(n, seat, self._dialect.resume(seat))
         for n in count():
             seat = storm_seat(n)
             yield Task(n, seat, self._dialect.login(seat, True))

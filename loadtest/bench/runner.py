@@ -158,7 +158,7 @@ class _Run:
         figure.generator_cpu_percent = tally.cpu_s / tally.seconds * 100
         figure.p50_ms, figure.p99_ms, figure.p999_ms = percentiles(tally.latencies_ms, (0.5, 0.99, 0.999))
         figure.lag_p99_ms = percentiles(tally.lags_ms, (0.99,))[0]
-        if self._work.kind == "storm":
+        if self._work.kind in ("storm", "resume"):
             figure.connections = tally.received
         return figure
 

@@ -18,6 +18,7 @@ DEFAULT = (
     "stored-100",
     "idle-10000",
     "login-storm",
+    "login-storm-tickets",
     "call-100",
 )
 QUICK = (
@@ -31,6 +32,7 @@ QUICK = (
     "stored-100",
     "idle-1000",
     "login-storm",
+    "login-storm-tickets",
     "call-100",
 )
 
@@ -54,6 +56,9 @@ SPREAD = 10
 _STORM_USERS = 1000
 STORM_OPEN_MAX = 12_000
 
+# So many devices come back by ticket in turn: more than stay open, so that none takes the place of its own session.
+_RESUMING = 16_000
+
 EXPLAINED = {
     "pipe-N": f"N senders, a receiver each; {BURST} messages a write (--burst), {BURST * _DEPTH} under way",
     "spread-N": f"the same, but each sender has {SPREAD} receivers and writes to them in turn",
@@ -64,8 +69,13 @@ EXPLAINED = {
     "stored-N": f"N senders with {STORED_IN_FLIGHT} acknowledged messages in flight each, no receiver online",
     "idle-N": "N connections, logged in and reachable: memory each",
     "login-storm": f"connect and log in, 128 at a time; up to {STORM_OPEN_MAX:,} connections stay",
+    "login-storm-tickets": "the same with resume tickets, each of which was handed out by the login before",
     "call-N": "N callers with one request in flight each, answered by one bot",
 }
+
+
+# Works without a number in their names, by kind.
+_STORMS = {"storm": "login-storm", "resume": "login-storm-tickets"}
 
 
 class WorkError(ValueError):
@@ -82,7 +92,7 @@ class Work(NamedTuple):
 
     @property
     def name(self) -> str:
-        return "login-storm" if self.kind == "storm" else f"{self.kind}-{self.number}"
+        return _STORMS.get(self.kind) or f"{self.kind}-{self.number}"
 
     @property
     def payload(self) -> bytes:
@@ -92,8 +102,9 @@ class Work(NamedTuple):
 
 def parse_work(name: str, payload_bytes: int = PAYLOAD_BYTES, burst: int = BURST) -> Work:
     """The work with this name. Raises WorkError."""
-    if name == "login-storm":
-        return Work("storm", _STORM_USERS, payload_bytes, burst)
+    for kind, storm in _STORMS.items():
+        if name == storm:
+            return Work(kind, _STORM_USERS, payload_bytes, burst)
     match = re.fullmatch(r"(pipe|spread|pingpong|fan|paced|stored|idle|call)-([1-9][0-9]{0,5})", name)
     if match is None:
         raise WorkError(f"there is no work {name!r}; there are {', '.join(EXPLAINED)}")
@@ -125,6 +136,8 @@ def seats(work: Work) -> list[Seat]:
             return [Seat("bot"), *(Seat(f"c{n:06}") for n in many)]
         case "storm":
             return [storm_seat(n) for n in many]
+        case "resume":
+            return [storm_seat(n) for n in range(_RESUMING)]
         case _:
             return [Seat(f"i{n:06}") for n in many]
 

@@ -5,13 +5,12 @@ from the relay's secret, always the same for the same name, with an iteration co
 accounts. A disabled one is asked for her own proof and refused behind it.
 """
 
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from relay.auth.tickets import TicketRefusedError, Tickets, check_held
 from relay.protocol.connection import ServerConnection
+from relay.protocol.mac import sign
 from relay.protocol.packets import Hello, Proof
 from relay.protocol.scram import LoginRefusedError, fake_credentials
 from relay.protocol.tickets import is_proven, read_presented, relay_proof
@@ -124,7 +123,7 @@ class Authenticator:
         move to a higher count by setting passwords, so do those who do not exist.
         """
         total = sum(self._iterations.values())
-        place = int.from_bytes(hmac.digest(self._secret, b"place\0" + user.encode(), hashlib.sha256)[:8]) * total >> 64
+        place = int.from_bytes(sign(self._secret, b"place\0" + user.encode())[:8]) * total >> 64
         for count, accounts in self._iterations.items():
             place -= accounts
             if place < 0:

@@ -12,6 +12,7 @@ import hmac
 import os
 from typing import NamedTuple
 
+from relay.protocol.mac import sign
 from relay.store.base import HeldTicket
 
 _VERSION = b"\x01"
@@ -44,7 +45,7 @@ class Tickets:
 
     def __init__(self, secret: bytes, lifetime_s: float) -> None:
         """`secret` is the relay's own; `lifetime_s` 0: there are no tickets."""
-        self._key = hmac.digest(secret, b"resume tickets", hashlib.sha256)
+        self._key = sign(secret, b"resume tickets")
         self._lifetime_ms = int(lifetime_s * 1000)
 
     @property
@@ -73,7 +74,7 @@ class Tickets:
 
     def _tag(self, random: bytes, user: str, device: str) -> bytes:
         # Neither name can hold a slash.
-        return hmac.digest(self._key, _VERSION + random + f"{user}/{device}".encode(), hashlib.sha256)
+        return sign(self._key, _VERSION + random + f"{user}/{device}".encode())
 
 
 def check_held(mark: bytes, held: HeldTicket | None, now_ms: int) -> None:

@@ -164,6 +164,8 @@ class ServerConnection(_Connection):
         self.version = version
 
     def _refuse_strangers(self) -> None:
+        if self._frames.starts_with(b"\0"):
+            return
         for beginning, protocol in _STRANGERS.items():
             if self._frames.starts_with(beginning):
                 sentence = f"this port speaks the Relay protocol, not {protocol}"

@@ -18,6 +18,7 @@ from scramp.utils import saslprep
 
 from relay.protocol.codes import CloseCode
 from relay.protocol.errors import RemoteError
+from relay.protocol.mac import sign
 
 MECHANISM = "SCRAM-SHA-256"
 
@@ -67,13 +68,9 @@ def fake_credentials(server_secret: bytes, user: str, iterations: int) -> Creden
     """Credentials for a user who does not exist: always the same for the same name, and matching no password."""
 
     def derive(what: bytes) -> bytes:
-        return hmac.digest(server_secret, what + b"\0" + user.encode(), hashlib.sha256)
+        return sign(server_secret, what + b"\0" + user.encode())
 
     return Credentials(derive(b"salt"), iterations, derive(b"stored"), derive(b"server"))
-
-
-def _sign(key: bytes, message: bytes) -> bytes:
-    return hmac.digest(key, message, hashlib.sha256)
 
 
 def _xor(one: bytes, other: bytes) -> bytes:
@@ -124,10 +121,10 @@ class ServerLogin:
         stored_key, auth_message = self._credentials.stored_key, (self._auth_message + without_proof).encode()
         if len(proof) != hashlib.sha256().digest_size:
             raise LoginRefusedError("the client's proof has another length than a key")
-        client_key = _xor(_sign(stored_key, auth_message), proof)
+        client_key = _xor(sign(stored_key, auth_message), proof)
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), stored_key):
             raise LoginRefusedError("the client's key is not the one that is stored")
-        return f"v={_base64(_sign(self._credentials.server_key, auth_message))}".encode()
+        return f"v={_base64(sign(self._credentials.server_key, auth_message))}".encode()
 
 
 def _text(message: bytes) -> str:
@@ -182,15 +179,15 @@ class ClientLogin:
 
     def check(self, server_final: bytes) -> None:
         """Raises RemoteError unless the relay proved that it knows this user's key (RFC 5802 section 5)."""
-        expected = f"v={_base64(_sign(self.server_key, self._auth_message))}".encode()
+        expected = f"v={_base64(sign(self.server_key, self._auth_message))}".encode()
         if not self._auth_message or not hmac.compare_digest(server_final, expected):
             raise RemoteError(CloseCode.LOGIN_FAILED, "the relay could not prove that it knows this account")
 
     def _prove(self, without_proof: str, server_first: bytes, iterations: int) -> bytes:
         exchange = self._exchange
         salted = hashlib.pbkdf2_hmac("sha256", bytes(exchange.password), bytes(exchange.salt), iterations)
-        client_key = _sign(salted, b"Client Key")
-        self.server_key = _sign(salted, b"Server Key")
+        client_key = sign(salted, b"Client Key")
+        self.server_key = sign(salted, b"Server Key")
         self._auth_message = b",".join((exchange.client_first_bare.encode(), server_first, without_proof.encode()))
-        signature = _sign(hashlib.sha256(client_key).digest(), self._auth_message)
+        signature = sign(hashlib.sha256(client_key).digest(), self._auth_message)
         return f"{without_proof},p={_base64(_xor(client_key, signature))}".encode()

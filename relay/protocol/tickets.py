@@ -5,13 +5,13 @@ login that gave the ticket and which never crosses the wire; the relay proves th
 the client's keeps a recorded answer from proving anything. Knows keys and messages, not clocks or stores.
 """
 
-import hashlib
 import hmac
 import os
 from typing import NamedTuple
 
 from relay.protocol.codes import CloseCode
 from relay.protocol.errors import RemoteError
+from relay.protocol.mac import sign
 
 MECHANISM = "TICKET"
 
@@ -54,12 +54,12 @@ def read_presented(data: bytes) -> Presented | None:
 
 def client_proof(server_key: bytes, nonce: bytes, ticket: bytes) -> bytes:
     """That the client has the key which belongs to the ticket."""
-    return hmac.digest(server_key, _CLIENT + nonce + ticket, hashlib.sha256)
+    return sign(server_key, _CLIENT + nonce + ticket)
 
 
 def relay_proof(server_key: bytes, nonce: bytes, ticket: bytes) -> bytes:
     """That the relay knows the account."""
-    return hmac.digest(server_key, _RELAY + nonce + ticket, hashlib.sha256)
+    return sign(server_key, _RELAY + nonce + ticket)
 
 
 def is_proven(server_key: bytes, presented: Presented) -> bool:

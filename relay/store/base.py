@@ -109,6 +109,16 @@ class Account(NamedTuple):
     created_ms: int
 
 
+class Arrival(NamedTuple):
+    """What a login has to know of its user and device: the highest message id stored from the device (0: none), the
+    rooms the user is inside, and whom she blocks, in any order.
+    """
+
+    last_message_id: int
+    rooms: list[str]
+    blocked: list[str]
+
+
 class HeldTicket(NamedTuple):
     """What is kept of a device's resume ticket: a mark by which it is recognised, and until when it is good."""
 
@@ -346,6 +356,10 @@ class Store(Reader):
     @abstractmethod
     def last_message_id(self, user: str, device: str) -> int:
         """The highest message id stored from this device; 0 if there is none."""
+
+    @abstractmethod
+    def arrival(self, user: str, device: str) -> Arrival:
+        """`last_message_id`, `rooms_of` as far as she is inside, and `blocked_by`, in one look."""
 
     @abstractmethod
     def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:

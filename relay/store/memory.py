@@ -20,6 +20,7 @@ from relay.store.base import (
     Answer,
     Append,
     Appended,
+    Arrival,
     Backlog,
     ConversationInfo,
     Cursor,
@@ -247,6 +248,10 @@ class MemoryStore(_MemoryReader, Store):
     def last_message_id(self, user: str, device: str) -> int:
         known = self._device(user, device)
         return next(reversed(known.sent), 0) if known else 0
+
+    def arrival(self, user: str, device: str) -> Arrival:
+        rooms = [room.name for room, role in self.rooms_of(user) if role is not None and role.inside]
+        return Arrival(self.last_message_id(user, device), rooms, self.blocked_by(user))
 
     def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
         account = self._user(user)

@@ -3,6 +3,7 @@
 import pytest
 
 from relay.auth.authenticator import Authenticator
+from relay.auth.tickets import Tickets
 from relay.protocol.connection import ClientConnection, ServerConnection
 from relay.protocol.packets import Challenge, Hello, Proof, decode
 from relay.protocol.scram import ITERATIONS_MIN, LoginRefusedError, make_credentials
@@ -11,11 +12,12 @@ from relay.store.base import Account
 SECRET = bytes(range(32))
 ALICE = Account("alice", make_credentials("wonderland", ITERATIONS_MIN), False, False, 0)
 MALLORY = Account("mallory", make_credentials("wonderland", ITERATIONS_MIN), False, True, 0)
+NOW_MS = 1_000_000
 ACCOUNTS = {account.name: account for account in (ALICE, MALLORY)}
 
 
 def authenticator(secret: bytes = SECRET) -> Authenticator:
-    return Authenticator(ACCOUNTS.get, secret, ITERATIONS_MIN)
+    return Authenticator(ACCOUNTS.get, secret, ITERATIONS_MIN, Tickets(secret, 60), lambda: NOW_MS)
 
 
 class Attempt:

@@ -142,7 +142,7 @@ def test_the_worked_login_is_what_both_ends_compute() -> None:
 def test_the_login_section_names_mechanism_and_bounds() -> None:
     text = section("The exchange, step by step")
     assert f"between {ITERATIONS_MIN} and\n   {ITERATIONS_MAX}" in text
-    assert f"| `mechanism` | str | `{MECHANISM}` |" in SPECIFICATION
+    assert f"| `mechanism` | str | `{MECHANISM}`, or `TICKET` (" in SPECIFICATION
 
 
 def public_limits() -> dict[str, int]:

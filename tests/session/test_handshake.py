@@ -11,8 +11,9 @@ import msgpack
 import pytest
 from gevent import socket
 
-from relay.auth.authenticator import Authenticator
+from relay.auth.authenticator import Admit, Authenticator, Decision
 from relay.auth.throttle import Throttle
+from relay.auth.tickets import Tickets
 from relay.protocol.codes import CloseCode
 from relay.protocol.connection import ClientConnection
 from relay.protocol.frames import encode_frame
@@ -22,6 +23,7 @@ from relay.protocol.scram import ITERATIONS_MIN, Credentials, make_credentials
 from relay.session.handshake import Handshake, Terms
 from relay.session.registry import Registry
 from relay.store.base import Account, StoreError
+from relay.store.memory import MemoryStore
 from tests.loop import deadline, turn, until
 from tests.session.wire import Client, Wire
 
@@ -41,12 +43,17 @@ class Gate:
         for name, credentials, disabled in (("alice", ALICE, False), ("gone", ALICE, True)):
             self.accounts[name] = Account(name, credentials, name == "bot", disabled, 0)
         self.prepare: Callable[[str, str], int] = lambda user, device: 41
+        self.store = MemoryStore()
+        for account in self.accounts.values():
+            self.store.add_account(account.name, account.credentials, account.bot, 0)
+        self.now_ms = 1_000_000
+        self.tickets = Tickets(bytes(32), 60)
         self.look_up: Callable[[str], Account | None] = self.accounts.get
         self.surroundings = wire.surroundings._replace(on_gone=self._forget)
         self.handshake = Handshake(
             Terms(timeout_s, 25_000, "relay/test", "g1"),
             self.registry,
-            Authenticator(self._look_up, bytes(32), ITERATIONS_MIN),
+            Authenticator(self._look_up, bytes(32), ITERATIONS_MIN, self.tickets, lambda: self.now_ms),
             self.throttle,
             self._prepare,
             self.surroundings,
@@ -96,8 +103,9 @@ class Gate:
     def _look_up(self, name: str) -> Account | None:
         return self.look_up(name)
 
-    def _prepare(self, user: str, device: str) -> int:
-        return self.prepare(user, device)
+    def _prepare(self, user: str, device: str, admit: Admit | None) -> tuple[int, Decision | None]:
+        decision = admit(self.store) if admit else None
+        return self.prepare(user, device), decision
 
     def _forget(self, session: object) -> None:
         self.registry.discard(session)  # type: ignore[arg-type]

@@ -100,6 +100,10 @@ class Dialect(ABC):
         """A counter for a connection that sends stored messages. Acknowledgements come in order."""
         raise NotImplementedError
 
+    def resume(self, seat: Seat) -> Login:
+        """Come in as `seat` by what the login before left behind."""
+        raise NotImplementedError
+
     def serve(self, seat: Seat) -> Login:
         """Come in as `seat` and answer requests."""
         raise NotImplementedError

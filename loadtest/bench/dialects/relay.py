@@ -14,6 +14,7 @@ import msgpack
 
 import relay
 from loadtest.bench.dialects.base import AckCounter, Dialect, DialectError, Exchange, Login, Place, Seat, Wire
+from relay.auth.tickets import Tickets
 from relay.protocol.frames import FrameReader
 from relay.protocol.limits import FRAME_MAX, HEADER_BYTES, VERSION_MAX, VERSION_MIN
 from relay.protocol.packets import (
@@ -32,6 +33,8 @@ from relay.protocol.packets import (
     encode,
 )
 from relay.protocol.scram import ITERATIONS_MIN, MECHANISM, Credentials, make_credentials
+from relay.protocol.tickets import MECHANISM as TICKET
+from relay.protocol.tickets import ClientTicket, Resume
 from relay.store.base import Role
 from relay.store.sqlite import SqliteStore
 
@@ -40,6 +43,7 @@ METHOD = "work"
 # From here on an id takes four bytes, so that all messages of a sender have one size.
 FIRST_ID = 1 << 17
 _TIMEOUT_MS = 60_000
+_LIFETIME_S = 3600.0
 P = TypeVar("P", bound=Packet)
 _nonces = itertools.count()
 
@@ -49,8 +53,11 @@ class RelayDialect(Dialect):
 
     name: ClassVar[str] = "relay"
     install: ClassVar[str] = "pip install --editable ."
-    kinds: ClassVar[frozenset[str]] = Dialect.kinds | {"stored", "call"}
+    kinds: ClassVar[frozenset[str]] = Dialect.kinds | {"stored", "call", "resume"}
     announces_port: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._resumes: dict[Seat, Resume] = {}
 
     def version(self) -> str | None:
         return relay.__version__
@@ -58,7 +65,7 @@ class RelayDialect(Dialect):
     def command(self, place: Place) -> list[str]:
         data = place.directory / "data"
         data.mkdir()
-        _fill(SqliteStore(data), place.seats)
+        self._resumes = _fill(SqliteStore(data), place.seats, place.kind == "resume")
         many = "1000000"
         settings = {
             "listen": "127.0.0.1:0",
@@ -83,6 +90,16 @@ class RelayDialect(Dialect):
         welcome = yield from _ask(reader, encode(Proof(proof)), Welcome)
         if welcome.data != signature:
             raise DialectError("the relay's signature is wrong")
+
+    def resume(self, seat: Seat) -> Login:
+        kept = self._resumes[seat]
+        ticket = ClientTicket(kept)
+        hello = Hello(VERSION_MIN, VERSION_MAX, seat.user, seat.device, TICKET, ticket.first(), "bench")
+        welcome = yield from _ask(FrameReader(FRAME_MAX), encode(hello), Welcome)
+        ticket.check(welcome.data)
+        if welcome.ticket is None:
+            raise DialectError("the relay gave no ticket for the next time")
+        self._resumes[seat] = kept._replace(ticket=welcome.ticket)
 
     def signal(self, sender: Seat, to: Seat, payload: bytes) -> Wire:
         frame = encode(Signal(_address(sender), _inbox(to), None, "", payload))
@@ -175,9 +192,12 @@ def _credentials() -> Credentials:
     return make_credentials(PASSWORD, ITERATIONS_MIN)
 
 
-def _fill(store: SqliteStore, seats: Sequence[Seat]) -> None:
-    """Make the accounts and rooms of these seats. The first in a room owns it."""
-    now_ms = time.time_ns() // 1_000_000
+def _fill(store: SqliteStore, seats: Sequence[Seat], by_ticket: bool) -> dict[Seat, Resume]:
+    """Make the accounts and rooms of these seats. The first in a room owns it. Returns what an earlier login would
+    have left them, if they come `by_ticket`.
+    """
+    now_ms, tickets = time.time_ns() // 1_000_000, Tickets(store.secret(), _LIFETIME_S)
+    resumes: dict[Seat, Resume] = {}
     try:
         with store.group():
             for user in dict.fromkeys(seat.user for seat in seats):
@@ -189,8 +209,13 @@ def _fill(store: SqliteStore, seats: Sequence[Seat]) -> None:
                     rooms.add(seat.room)
                 elif seat.room:
                     store.set_role(_inbox(seat), seat.user, Role.MEMBER, now_ms)
+            for seat in seats if by_ticket else ():
+                ticket = tickets.issue(seat.user, seat.device, now_ms)
+                store.hold_ticket(seat.user, seat.device, _credentials().stored_key, ticket.held)
+                resumes[seat] = Resume(ticket.data, _credentials().server_key)
     finally:
         store.close()
+    return resumes
 
 
 def _inbox(seat: Seat) -> str:

@@ -44,6 +44,11 @@ FROM users u JOIN devices d ON d.user_id = u.id
 WHERE u.name = ? AND d.name = ?
 """
 
+_LAST_ID_OF = """
+SELECT id, (SELECT last_id FROM sent WHERE device_id = devices.id ORDER BY last_seq DESC LIMIT 1)
+FROM devices WHERE user_id = ? AND name = ?
+"""
+
 # The row that holds the message with this seq.
 _STORED = f"SELECT seq, {CHECKED} FROM log WHERE seq <= ? ORDER BY seq DESC LIMIT 1"  # noqa: S608
 
@@ -186,10 +191,15 @@ class Log:
 
     def last_message_id(self, user: str, device: str) -> int:
         """See Store.last_message_id. Does not load the device's window: most that log in only listen."""
-        window = self._windows.get((user, device))
-        if window is not None:
-            return window.last_id
-        row = self._database.row(_LAST_ID, (user, device))
+        return self._last_id((user, device), self._database.row(_LAST_ID, (user, device)))
+
+    def last_message_id_of(self, user: str, user_id: int, device: str) -> int:
+        """The same for a user whose id is known."""
+        return self._last_id((user, device), self._database.row(_LAST_ID_OF, (user_id, device)))
+
+    def _last_id(self, key: tuple[str, str], row: tuple[Any, ...] | None) -> int:
+        if key in self._windows:
+            return self._windows[key].last_id
         if row is None:
             return 0
         window = self.unindexed.window(row[0])

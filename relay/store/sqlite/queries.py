@@ -112,3 +112,14 @@ WHERE u.name = ?1 ORDER BY o.name LIMIT ?3
 
 # user.
 LAST_SEEN = "SELECT max(d.seen_ms) FROM users u JOIN devices d ON d.user_id = u.id WHERE u.name = ?"
+
+# user's id. The rooms she is inside.
+INSIDE_ROOMS = """
+SELECT c.name FROM members m CROSS JOIN conversations c ON c.id = m.conversation_id
+WHERE m.user_id = ? AND m.role >= 0 AND c.kind = 1
+"""
+
+# user's id.
+BLOCKED = """
+SELECT o.name FROM blocks b CROSS JOIN users o ON o.id = b.blocked_id WHERE b.user_id = ?
+"""

@@ -10,13 +10,14 @@ from relay.protocol.scram import Credentials
 from relay.store.base import (
     Answer,
     Append,
+    Arrival,
     Cursor,
     HeldTicket,
     Reader,
     Role,
     Store,
 )
-from relay.store.sqlite import schema
+from relay.store.sqlite import queries, schema
 from relay.store.sqlite.accounts import Accounts
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.devices import Devices
@@ -83,6 +84,17 @@ class SqliteStore(SqliteReader, Store):
         with self._database.reading():
             self._notice_others()
             return self._log.last_message_id(user, device)
+
+    def arrival(self, user: str, device: str) -> Arrival:
+        self._load()
+        with self._database.reading():
+            self._notice_others()
+            row = self._database.row("SELECT id FROM users WHERE name = ?", (user,))
+            if row is None:
+                return Arrival(0, [], [])
+            rooms = [name for (name,) in self._database.rows(queries.INSIDE_ROOMS, row)]
+            blocked = [name for (name,) in self._database.rows(queries.BLOCKED, row)]
+            return Arrival(self._log.last_message_id_of(user, row[0], device), rooms, blocked)
 
     def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
         self._load()
