@@ -1,5 +1,7 @@
 """Deciding a login, with both ends of the exchange in memory."""
 
+from collections import Counter
+
 import pytest
 
 from relay.auth.authenticator import Authenticator
@@ -87,6 +89,29 @@ def test_a_malformed_scram_message_is_a_refused_login() -> None:
     assert isinstance(hello, Hello)
     with pytest.raises(LoginRefusedError):
         authenticator().challenge(server, hello._replace(data=b"not SCRAM"))
+
+
+@pytest.mark.parametrize("shares", [{4096: 1}, {4096: 30, 16384: 70}, {4096: 1, 10_000: 1, 16384: 1}])
+def test_unknown_users_have_iteration_counts_as_real_ones_have(shares: dict[int, int]) -> None:
+    guard = authenticator()
+    guard.resemble(shares)
+    names = [f"nobody{number}" for number in range(400)]
+    counts = Counter(int(Attempt(name, "x", guard).challenge["i"]) for name in names)
+    assert set(counts) == set(shares)
+    for count, share in shares.items():
+        assert counts[count] / 400 == pytest.approx(share / sum(shares.values()), abs=0.1)
+    assert Attempt(names[0], "x", guard).challenge["i"] == Attempt(names[0], "y", guard).challenge["i"]
+
+
+def test_when_people_move_to_a_higher_count_nobody_moves_down() -> None:
+    guard, names = authenticator(), [f"nobody{number}" for number in range(50)]
+    before = [4096] * len(names)
+    for moved in (0, 20, 60, 100):
+        guard.resemble({4096: 100 - moved, 16384: moved})
+        now = [int(Attempt(name, "x", guard).challenge["i"]) for name in names]
+        assert all(new >= old for new, old in zip(now, before, strict=True))
+        before = now
+    assert set(before) == {16384}
 
 
 def test_made_up_credentials_never_open_anything_even_if_they_were_proven() -> None:

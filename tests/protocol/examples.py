@@ -46,6 +46,7 @@ from relay.protocol.packets import (
 )
 from relay.protocol.payloads import MSGPACK, TEXT, Value, decode_body, encode_body
 from relay.protocol.scram import MECHANISM, Credentials
+from relay.protocol.tickets import MECHANISM as TICKET
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
 
@@ -123,6 +124,17 @@ def log_in(user: str, password: str, nonces: tuple[str, str], salt: bytes, itera
 
 LOGIN = log_in(USER, PASSWORD, ("Zm9yIGV4YW1wbGU", "b25seSB0aGlzIG9uZQ"), bytes(range(32)), 16_384)
 
+TICKETS = [
+    bytes([1]) + hashlib.sha256(name).digest()[:16] + hashlib.sha256(name[::-1]).digest() for name in (b"a1", b"b2")
+]
+TICKET_NONCE = bytes(range(16))
+
+
+def _ticket_proof(role: str) -> bytes:
+    """Section 7, "Resume tickets", for the first of the two tickets."""
+    return hmac.digest(LOGIN.server_key, f"ticket {role}".encode() + TICKET_NONCE + TICKETS[0], "sha256")
+
+
 _MESSAGE = Message(SESSION, "bob", 7, TEXT, b"hello bob")
 
 
@@ -140,7 +152,13 @@ EXAMPLES: dict[str, Packet] = {
     "CHALLENGE": Challenge(1, LOGIN.server_first.encode()),
     "PROOF": Proof(LOGIN.client_final.encode()),
     "WELCOME": Welcome(
-        1, SESSION, LOGIN.server_final.encode(), 25_000, TIME_MS, 6, FRAME_MAX, None, "relay/0.1.0", GENERATION
+        1, SESSION, LOGIN.server_final.encode(), 25_000, TIME_MS, 6, FRAME_MAX, TICKETS[0], "relay/0.1.0", GENERATION
+    ),
+    "HELLO with a ticket": Hello(
+        1, 1, USER, DEVICE, TICKET, TICKET_NONCE + _ticket_proof("client") + TICKETS[0], "example/1.0"
+    ),
+    "WELCOME after a ticket": Welcome(
+        1, SESSION, _ticket_proof("relay"), 25_000, TIME_MS, 6, FRAME_MAX, TICKETS[1], "relay/0.1.0", GENERATION
     ),
     "PING": Ping(42),
     "PONG": Pong(42),
@@ -234,7 +252,7 @@ def _describe(name: str, value: object, elements: Sequence[object]) -> str:
 
 
 def _quote(data: bytes) -> str:
-    text = data.decode()
+    text = data.decode(errors="replace")
     return f'"{text}"' if text.isprintable() else "as they are"
 
 

@@ -70,8 +70,20 @@ class Stranger:
         answer = self.receive()
         assert answer is not None
         if answer[0] == 4:
-            assert answer[3] == b"v=" + base64.b64encode(sign(sign(salted, "Server Key"), message))
+            self.server_key = sign(salted, "Server Key")
+            assert answer[3] == b"v=" + base64.b64encode(sign(self.server_key, message))
             self.address = answer[2]
+        return answer
+
+    def come_back(self, user: str, device: str, server_key: bytes, ticket: bytes) -> list[Any]:
+        """WELCOME, checked, or CLOSE: "Resume tickets"."""
+        nonce = secrets.token_bytes(16)
+        proof = hmac.digest(server_key, b"ticket client" + nonce + ticket, "sha256")
+        self.send(1, 1, 1, user, device, "TICKET", nonce + proof + ticket, "stranger/1")
+        answer = self.receive()
+        assert answer is not None
+        if answer[0] == 4:
+            assert answer[3] == hmac.digest(server_key, b"ticket relay" + nonce + ticket, "sha256")
         return answer
 
     def ask_relay(self, identifier: int, method: str, **arguments: object) -> Any:
@@ -115,7 +127,8 @@ def test_welcome_holds_what_the_table_says(relay: tuple[str, int]) -> None:
     stranger = Stranger(relay)
     number, version, session, data, keepalive_ms, time_ms, *rest = stranger.log_in("alice", "new")
     last_message_id, frame_max, ticket, agent, generation = rest
-    assert (number, version, session, last_message_id, frame_max, ticket) == (4, 1, "alice/new", 0, 1048576, None)
+    assert (number, version, session, last_message_id, frame_max) == (4, 1, "alice/new", 0, 1048576)
+    assert 0 < len(ticket) <= 1024
     assert data.startswith(b"v=")
     assert agent.startswith("relay/")
     assert len(generation) == 16
@@ -128,6 +141,21 @@ def test_welcome_holds_what_the_table_says(relay: tuple[str, int]) -> None:
 def test_a_failed_login(relay: tuple[str, int], user: str) -> None:
     answer = Stranger(relay).log_in(user, "laptop", password="wrong")
     assert answer[:2] == [7, 4200]
+
+
+def test_coming_back_by_ticket(relay: tuple[str, int]) -> None:
+    stranger = Stranger(relay)
+    ticket = stranger.log_in("alice", "returning")[8]
+    stranger.socket.close()
+    back = Stranger(relay)
+    number, version, session, *rest = back.come_back("alice", "returning", stranger.server_key, ticket)
+    assert (number, version, session) == (4, 1, "alice/returning")
+    assert rest[5] not in (None, ticket)
+    again = Stranger(relay)
+    number, code, sentence, _ = again.come_back("alice", "returning", stranger.server_key, ticket)
+    assert (number, code) == (7, 4001)
+    assert sentence
+    assert again.receive() is None
 
 
 def test_messages(alice: Stranger, bob: Stranger) -> None:

@@ -19,7 +19,7 @@ from relay.protocol.connection import ClientConnection
 from relay.protocol.frames import encode_frame
 from relay.protocol.limits import FRAME_MAX
 from relay.protocol.packets import Challenge, Close, Hello, Packet, Ping, Pong, Proof, Unknown, Welcome, encode
-from relay.protocol.scram import ITERATIONS_MIN, Credentials, make_credentials
+from relay.protocol.scram import ITERATIONS_MIN, make_credentials
 from relay.session.handshake import Handshake, Terms
 from relay.session.registry import Registry
 from relay.store.base import Account, StoreError
@@ -526,5 +526,5 @@ def test_a_refused_client_that_goes_on_talking_still_reads_why(gate: Gate) -> No
 
 
 def test_credentials_of_the_wrong_kind_do_not_escape(gate: Gate) -> None:
-    gate.accounts["alice"] = gate.accounts["alice"]._replace(credentials=Credentials(b"s", ITERATIONS_MIN, b"", b""))
+    gate.accounts["alice"] = gate.accounts["alice"]._replace(credentials=ALICE._replace(stored_key=b"", server_key=b""))
     assert gate.refusal().code == CloseCode.LOGIN_FAILED

@@ -182,6 +182,8 @@ def _renew(directory: Path) -> None:
         with database.change():
             sql = "UPDATE facts SET value = ? WHERE name = 'generation'"
             database.execute(sql, (schema.new_generation(),))
+            # Those that were used since the backup was made would be good again.
+            database.execute("DELETE FROM tickets")
     finally:
         database.close()
 
