@@ -50,7 +50,12 @@ LAYERS = {
     "relay_client": layer("relay.protocol", "relay.__version__"),
     "bots": layer("relay_client"),
     "loadtest": layer(
-        "relay_client", "relay.protocol", "relay.store", "loadtest", others="locust gevent msgpack psutil matplotlib"
+        "relay_client",
+        "relay.protocol",
+        "relay.auth",
+        "relay.store",
+        "loadtest",
+        others="locust gevent msgpack psutil matplotlib",
     ),
 }
 

@@ -265,7 +265,8 @@ def test_a_window_stays_below_what_a_slow_reader_may_queue() -> None:
 
 def test_names_of_works() -> None:
     assert parse_work("fan-500") == Work("fan", 500)
-    assert parse_work("login-storm").name == "login-storm"
+    for storm in ("login-storm", "login-storm-tickets"):
+        assert parse_work(storm).name == storm
     assert parse_work("pipe-50", 16).payload == b"x" * 16
     with pytest.raises(WorkError, match="pipe-N"):
         parse_work("fan-x")
