@@ -1,6 +1,8 @@
 """What a program may ask the relay, through both clients, and how answers become values."""
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +93,13 @@ def test_all_questions_are_tested_documented_and_the_same_on_both_clients() -> N
     assert tested == with_groups
     for init in (blocking, asynchronous):
         assert all(f"self.{name}: " in inspect.getsource(init) for name in GROUPS)
+
+
+def test_the_document_names_every_question() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text()
+    rows = dict(re.findall(r"^\| `me\.(\w+)` \| (.+) \|$", text, re.MULTILINE))
+    named = {(group, name) for group, row in rows.items() for name in re.findall(r"`(\w+)`", row)}
+    assert named == {(group, name) for group, name, *_ in CALLS}
 
 
 def test_bound_questions_show_their_signature_and_text() -> None:
