@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from relay.protocol.addresses import conversation_for, conversation_members, is_name
+from relay.protocol.addresses import RELAY, conversation_for, conversation_members, is_name
 from relay.protocol.codes import ErrorCode
 from relay.protocol.connection import clip_sentence
 from relay.protocol.limits import MESSAGE_WINDOW, NAME_MAX_BYTES
@@ -242,6 +242,8 @@ def _stored(first: Append, at: Appended, total: int) -> bytes:
 
 
 def _obstacle(to: str, message_id: int) -> tuple[ErrorCode, str] | None:
+    if to == RELAY:
+        return ErrorCode.BAD_ADDRESS, "the relay itself takes no messages; it answers calls"
     if "/" in to:
         return ErrorCode.BAD_ADDRESS, "a message goes to a user or a room; send a signal to reach a single session"
     if not is_name(to.removeprefix("#")):

@@ -12,7 +12,7 @@ from relay.protocol.limits import NAME_MAX_BYTES
 from relay.protocol.packets import Call, Fault, encode
 from relay.router import methods
 from relay.router.blocks import Blocks
-from relay.router.calls import CallTable
+from relay.router.calls import CallTable, Question
 from relay.router.conversations import Conversations
 from relay.router.directory import Directory, Route
 from relay.router.log import Log
@@ -105,11 +105,16 @@ class Router:
         """Answer a call to the relay, or forward it."""
         if call.to == RELAY:
             methods.answer(self, caller, call)
-        elif self.blocks.blocks(user_of(call.to), caller.user):
-            sentence = f"{user_of(call.to)} does not take calls from you"
-            caller.outlet.push(encode(Fault(RELAY, caller.address, call.id, ErrorCode.BLOCKED, sentence)))
         else:
-            self.calls.open(caller, call, frame, self._monotonic_s())
+            self.forward_call(caller, Question(call.to, call.method, call.timeout_ms), call.id, frame)
+
+    def forward_call(self, caller: Subscriber, question: Question, call_id: int, frame: bytes) -> None:
+        """Forward a call to somebody else than the relay, or answer it with the reason why not."""
+        if self.blocks and self.blocks.blocks(user_of(question.to), caller.user):
+            sentence = f"{user_of(question.to)} does not take calls from you"
+            caller.outlet.push(encode(Fault(RELAY, caller.address, call_id, ErrorCode.BLOCKED, sentence)))
+        else:
+            self.calls.open(caller, question, call_id, frame, self._monotonic_s())
 
     def signal_route(self, sender: Subscriber, encoded: bytes) -> Route | None:
         """Where signals to an address (as `address_bytes`) go; None if nobody is there or the sender may not."""

@@ -36,8 +36,9 @@ class Subscriber(Protocol):
     # Whether the person says that she is not looking.
     away: bool
     methods: frozenset[str]
-    # Calls this session is answering, and its messages that wait for the disk.
+    # Calls this session is answering, its calls that the relay is answering, and its messages that wait for the disk.
     serving: int
+    asking: int
     storing: int
     feed: "Feed | None"
 

@@ -4,8 +4,9 @@ _EMPTY_STRING = 0xA0
 _SHORT_STRING_END = 0xC0
 _STRING_8 = 0xD9
 
-# The markers of binary data, and how many bytes its length takes.
-_BINARIES = ((0xC4, 1), (0xC5, 2), (0xC6, 4))
+# The markers of binary data: with a length of one byte, and of more.
+_BINARY_8 = 0xC4
+_LONG_BINARIES = {0xC5: 2, 0xC6: 4}
 
 
 def string_bounds(data: bytes, start: int, stop: int) -> tuple[int, int]:
@@ -24,8 +25,10 @@ def string_bounds(data: bytes, start: int, stop: int) -> tuple[int, int]:
 
 def body_start(data: bytes, start: int, stop: int) -> int | None:
     """Where the binary body that fills the rest of the frame begins; None if there is no such body."""
-    for marker, width in _BINARIES:
-        begin = start + 1 + width
-        if begin <= stop and data[start] == marker:
-            return begin if int.from_bytes(data[start + 1 : begin], "big") == stop - begin else None
-    return None
+    if start + 2 > stop:
+        return None
+    marker, begin = data[start], start + 2
+    if marker == _BINARY_8:
+        return begin if data[start + 1] == stop - begin else None
+    begin = start + 1 + _LONG_BINARIES.get(marker, stop)
+    return begin if begin <= stop and int.from_bytes(data[start + 1 : begin], "big") == stop - begin else None

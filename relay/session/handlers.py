@@ -60,7 +60,7 @@ def handle_call(session: "Session", call: Call, frame: bytes) -> None:
 
 def handle_answer(session: "Session", answer: Result | Fault, frame: bytes) -> None:
     """Forward the answer to a call."""
-    if _acceptable(session, answer) and not session.router.calls.answer(session, answer, frame):
+    if _acceptable(session, answer) and not session.router.calls.answer(session, answer.to, answer.id, frame):
         sentence = "no call waits for this answer: it was answered, its time ran out, or its caller left"
         session.refuse(NUMBERS[type(answer)], answer.id, ErrorCode.TIMED_OUT, sentence)
 
@@ -81,13 +81,14 @@ def handle_close(session: "Session", close: Close, frame: bytes) -> None:
 
 def _acceptable(session: "Session", packet: Signal | Message | Call | Result | Fault) -> bool:
     """Whether the sender is who it says and the sizes are within the limits; otherwise the packet was refused."""
-    problem = _problem(session, packet)
+    problem = problem_of(session, packet)
     if problem is not None:
         session.refuse(NUMBERS[type(packet)], packet.id, *problem)
     return problem is None
 
 
-def _problem(session: "Session", packet: Signal | Message | Call | Result | Fault) -> tuple[ErrorCode, str] | None:
+def problem_of(session: "Session", packet: Signal | Message | Call | Result | Fault) -> tuple[ErrorCode, str] | None:
+    """Why a packet must not be forwarded, whoever it is for."""
     if packet.sender != session.address:
         return (
             ErrorCode.FORGED_SENDER,

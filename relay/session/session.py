@@ -11,15 +11,16 @@ from typing import NamedTuple
 
 from relay.protocol.codes import CloseCode, ErrorCode
 from relay.protocol.connection import clip_sentence
-from relay.protocol.errors import RemoteError
+from relay.protocol.errors import LocalError, RemoteError
 from relay.protocol.frames import check_length
 from relay.protocol.limits import FRAME_MAX, HEADER_BYTES
-from relay.protocol.packets import Close, Error, Ping, Unknown, decode, encode
+from relay.protocol.packets import Close, Error, Ping, Unknown, decode, encode, name_of
 from relay.protocol.states import FROM_CLIENT, State, next_state
 from relay.router.directory import Route
 from relay.router.events import event_frame
 from relay.router.feed import Feed
 from relay.router.router import Router
+from relay.session.calls import OPENING_BYTES, TAKERS, Lanes
 from relay.session.handlers import HANDLERS
 from relay.session.messages import Shape, learn_shape, message_prefix, read_run
 from relay.session.outbox import Outbox, Turn
@@ -41,6 +42,10 @@ class Phase(Enum):
     OPEN = "open"
     CLOSING = "closing"
     GONE = "gone"
+
+
+# Looked up for every frame: a module's name is found faster than an enumeration's member.
+_OPEN = Phase.OPEN
 
 
 class Identity(NamedTuple):
@@ -76,11 +81,13 @@ class Session:
         "_shape",
         "_wanted",
         "address",
+        "asking",
         "away",
         "bot",
         "closing_s",
         "device",
         "feed",
+        "lanes",
         "login_key",
         "methods",
         "outlet",
@@ -117,6 +124,7 @@ class Session:
         self.away = False
         self.methods: frozenset[str] = frozenset()
         self.serving = 0
+        self.asking = 0
         self.storing = 0
         self.feed: Feed | None = None
         # Whole seconds, counted by the registry: since the last byte arrived, since the outbox last moved while it
@@ -134,6 +142,8 @@ class Session:
         self._prefix = signal_prefix(self.address)
         self._message_prefix = message_prefix(self.address)
         self._shape: Shape | None = None
+        # Calls and results that are known by their headers: see relay/session/calls.py.
+        self.lanes = Lanes(self.address)
         # The run that came last, and all that are remembered.
         self._run: Run | None = None
         self._runs = Runs(self._prefix)
@@ -161,7 +171,7 @@ class Session:
             self._partial = b""
         try:
             done = self._take_frames(data)
-            if done < len(data) and self.phase is Phase.OPEN:
+            if done < len(data) and self.phase is _OPEN:
                 self._keep(data[done:])
         except RemoteError as error:
             log.warning("closing %s (%s): %s", self.address, self.peer, error.sentence)
@@ -230,22 +240,28 @@ class Session:
     def _take_frames(self, data: bytes) -> int:
         """Act on the frames in `data`; returns how many of its bytes they took. Raises RemoteError."""
         start, end = 0, len(data)
-        while end - start >= HEADER_BYTES and self.phase is Phase.OPEN:
+        while end - start >= HEADER_BYTES and self.phase is _OPEN:
             run = self._run
             if run is None or not data.startswith(run.header, start):
-                run = self._run = self._runs.find(data, start, end)
+                run = self._run = self._runs.find(data, start, end) if self._runs else None
             if run is not None and start + run.size <= end and run.route.outlets:
                 start = self._forward(run, data, start, end)
                 continue
             size = int.from_bytes(data[start : start + HEADER_BYTES], "big")
-            check_length(size, FRAME_MAX)
+            if not 0 < size <= FRAME_MAX:
+                check_length(size, FRAME_MAX)
             stop = start + HEADER_BYTES + size
             if stop > end:
                 break
-            if data.startswith(self._prefix, start + HEADER_BYTES):
-                self._run = learn_run(data, start, stop, self._prefix, self._find_route)
-                if self._run is not None:
-                    self._runs.remember(self._run)
+            take = TAKERS.get(data[start + HEADER_BYTES : start + HEADER_BYTES + OPENING_BYTES])
+            if take is not None:
+                if take(self, data, start, stop):
+                    start = stop
+                    continue
+            elif data.startswith(self._prefix, start + HEADER_BYTES):
+                run = self._run = learn_run(data, start, stop, self._prefix, self._find_route)
+                if run is not None:
+                    self._runs.remember(run)
                     continue
             elif data.startswith(self._message_prefix, start + HEADER_BYTES):
                 start = self._store(data, start, stop, end)
@@ -289,12 +305,15 @@ class Session:
     def _handle(self, frame: bytes) -> None:
         """Act on one frame by decoding it. Raises RemoteError."""
         packet = decode(frame[HEADER_BYTES:])
-        next_state(FROM_CLIENT, State.OPEN, packet)
         if isinstance(packet, Unknown):
             sentence = f"this relay does not know packet type {packet.number}; it was ignored"
             self.refuse(packet.number, packet.id, ErrorCode.UNKNOWN_PACKET, sentence)
-        else:
-            HANDLERS[type(packet)](self, packet, frame)
+            return
+        handle = HANDLERS.get(type(packet))
+        if handle is None:
+            next_state(FROM_CLIENT, State.OPEN, packet)
+            raise LocalError(f"a {name_of(type(packet))} packet is allowed now, but nobody handles it")
+        handle(self, packet, frame)
 
     def handle_close(self) -> None:
         """The client says goodbye: nothing more is owed to it."""

@@ -104,6 +104,7 @@ class RecordingSubscriber:
         self.routes_forgotten = 0
         self.methods: frozenset[str] = frozenset()
         self.serving = 0
+        self.asking = 0
         self.storing = 0
         self.feed: Feed | None = None
         self._outlet = outlet or RecordingOutlet()

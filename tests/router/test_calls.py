@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from relay.protocol.codes import CloseCode, ErrorCode
 from relay.protocol.limits import CALL_TIMEOUT_MAX_MS, SENTENCE_MAX_BYTES
 from relay.protocol.packets import Call, Fault, Result, encode
-from relay.router.calls import SLOT_S, CallTable
+from relay.router.calls import LATE_MAX, SLOT_S, CallTable, Question
 from relay.router.directory import Directory
 from tests.router.recording import RecordingOutlet, RecordingSubscriber
 
@@ -44,12 +44,12 @@ class Exchange:
         body: bytes = b"",
     ) -> bytes:
         call = Call(caller.address, to, id, method, timeout_ms, "", body)
-        self.table.open(caller, call, encode(call), now_s)
+        self.table.open(caller, Question(to, method, timeout_ms), id, encode(call), now_s)
         return encode(call)
 
     def answer(self, callee: RecordingSubscriber, to: str, id: int = 1) -> bool:
         result = Result(callee.address, to, id, "", b"5")
-        return self.table.answer(callee, result, encode(result))
+        return self.table.answer(callee, to, id, encode(result))
 
 
 def faults(session: RecordingSubscriber) -> list[tuple[int, int]]:
@@ -73,7 +73,7 @@ def test_a_fault_of_the_callee_is_an_answer_too() -> None:
     alice, bot = exchange.join("alice"), exchange.join("bot", "x", "add")
     exchange.call(alice, "bot")
     fault = Fault("bot/x", "alice/phone", 1, 1000, "no such number")
-    assert exchange.table.answer(bot, fault, encode(fault))
+    assert exchange.table.answer(bot, fault.to, fault.id, encode(fault))
     assert alice.outlet.pushed == [encode(fault)]
 
 
@@ -326,6 +326,55 @@ def test_callees_and_callers_that_end_each_other() -> None:
     assert [session.serving for session in sessions] == [0, 0, 0]
 
 
+def test_an_id_is_not_taken_again_while_its_older_answer_may_come() -> None:
+    """The late answer would be taken for that to the new call."""
+    exchange = Exchange()
+    alice, bot, other = exchange.join("alice"), exchange.join("bot", "x", "add"), exchange.join("bot", "y", "add")
+    exchange.call(alice, "bot/x", 5)
+    exchange.table.expire(10.0)
+    assert faults(alice) == [(5, ErrorCode.TIMED_OUT)]
+    exchange.call(alice, "bot/x", 5, now_s=10.0)
+    assert faults(alice) == [(5, ErrorCode.ID_REUSED)]
+    exchange.call(alice, "bot/y", 5, now_s=10.0)
+    assert not exchange.answer(bot, "alice/phone", 5)
+    assert exchange.answer(other, "alice/phone", 5)
+    assert [type(packet) for packet in alice.outlet.take()] == [Result]
+    exchange.call(alice, "bot/x", 5, now_s=10.0)
+    assert faults(alice) == []
+    assert exchange.answer(bot, "alice/phone", 5)
+
+
+def test_a_caller_that_comes_back_does_not_get_the_answer_to_its_older_call() -> None:
+    exchange = Exchange()
+    alice, bot = exchange.join("alice"), exchange.join("bot", "x", "add")
+    exchange.call(alice, "bot", 1)
+    alice.end(CloseCode.NORMAL, "bye")
+    again = exchange.join("alice")
+    exchange.call(again, "bot", 1)
+    assert faults(again) == [(1, ErrorCode.ID_REUSED)]
+    assert not exchange.answer(bot, "alice/phone", 1)
+    exchange.call(again, "bot", 1)
+    assert exchange.answer(bot, "alice/phone", 1)
+
+
+def test_answers_that_never_come_are_forgotten_with_their_callee_and_beyond_a_number() -> None:
+    exchange = Exchange(in_flight_max=2 * LATE_MAX)
+    alice, bot = exchange.join("alice"), exchange.join("bot", "x", "add")
+    for id in range(LATE_MAX + 1):
+        exchange.call(alice, "bot", id)
+    exchange.table.expire(10.0)
+    alice.outlet.take()
+    for id in range(LATE_MAX + 1):
+        exchange.call(alice, "bot", id, now_s=10.0)
+    assert [code for _, code in faults(alice)] == [ErrorCode.ID_REUSED] * LATE_MAX
+    bot.end(CloseCode.NORMAL, "bye")
+    alice.outlet.take()
+    exchange.join("bot", "x", "add")
+    for id in range(LATE_MAX + 1):
+        exchange.call(alice, "bot", id, now_s=10.0)
+    assert faults(alice) == []
+
+
 class Calls(RuleBasedStateMachine):
     """Whatever happens, in whatever order: one answer for each call whose caller stays, and nothing is left behind."""
 
@@ -341,6 +390,8 @@ class Calls(RuleBasedStateMachine):
         self.live: list[RecordingSubscriber | None] = [None] * 4
         # (caller's place, id) -> callee's place, for calls that wait.
         self.waiting: dict[tuple[int, int], int] = {}
+        # (caller's place, id, callee's place) of calls that ended without the callee's answer, which may still come.
+        self.late: set[tuple[int, int, int]] = set()
         for place in range(4):
             self.join(place)
 
@@ -357,6 +408,8 @@ class Calls(RuleBasedStateMachine):
         if session is None:
             return
         self.live[place] = None
+        self.late |= {(*key, callee) for key, callee in self.waiting.items() if key[0] == place}
+        self.late = {entry for entry in self.late if entry[2] != place}
         told = sorted((caller, id) for (caller, id), callee in self.waiting.items() if callee == place != caller)
         self.waiting = {key: callee for key, callee in self.waiting.items() if place not in (key[0], callee)}
         session.end(CloseCode.NORMAL, "bye")
@@ -377,10 +430,13 @@ class Calls(RuleBasedStateMachine):
             assert to in (self.live[callee].user, self.live[callee].address)  # type: ignore[union-attr]
             self.live[callee].outlet.pushed.remove(frame)  # type: ignore[union-attr]
             assert (place, id) not in self.waiting
+            assert (place, id, callee) not in self.late
             assert sum(caller == place for caller, _ in self.waiting) < 3
             self.waiting[place, id] = callee
         else:
-            self.expect(place, id, None)
+            code = self.expect(place, id, None)
+            used = (place, id) in self.waiting or any((place, id) == entry[:2] for entry in self.late)
+            assert used or code != ErrorCode.ID_REUSED
         self.nothing_else()
 
     @precondition(lambda self: self.waiting)
@@ -401,6 +457,7 @@ class Calls(RuleBasedStateMachine):
         session = self.live[place]
         if session is not None and self.waiting.get((caller, id)) != place:
             assert not self.exchange.answer(session, "/".join(self.names[caller]), id)
+            self.late.discard((caller, id, place))
         self.nothing_else()
 
     @rule(passed=st.floats(0, 0.3))
@@ -411,10 +468,10 @@ class Calls(RuleBasedStateMachine):
             for packet in session.outlet.take() if session else []:
                 assert isinstance(packet, Fault)
                 assert packet.code == ErrorCode.TIMED_OUT
-                del self.waiting[place, packet.id]
+                self.late.add((place, packet.id, self.waiting.pop((place, packet.id))))
 
-    def expect(self, place: int, id: int, code: ErrorCode | None) -> None:
-        """Exactly one fault for this call is there."""
+    def expect(self, place: int, id: int, code: ErrorCode | None) -> int:
+        """Exactly one fault for this call is there. Returns its code."""
         session = self.live[place]
         assert session is not None
         mine = [frame for frame in session.outlet.packets() if isinstance(frame, Fault) and frame.id == id]
@@ -423,6 +480,7 @@ class Calls(RuleBasedStateMachine):
         if code is not None:
             assert mine[0].code == code
         session.outlet.pushed = [f for f in session.outlet.pushed if f != encode(mine[0])]
+        return mine[0].code
 
     def nothing_else(self) -> None:
         for session in self.live:
@@ -446,6 +504,7 @@ class Calls(RuleBasedStateMachine):
         assert not table._made
         assert not table._served
         assert not table._slots
+        assert not table._late
 
 
 TestCalls = Calls.TestCase

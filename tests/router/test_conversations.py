@@ -105,6 +105,7 @@ def test_a_repetition_gets_the_earlier_answer_and_is_delivered_once() -> None:
     ("to", "id", "code"),
     [
         ("bob/phone", 1, ErrorCode.BAD_ADDRESS),
+        ("relay", 1, ErrorCode.BAD_ADDRESS),
         ("", 1, ErrorCode.BAD_ADDRESS),
         ("#", 1, ErrorCode.BAD_ADDRESS),
         ("Bob", 1, ErrorCode.BAD_ADDRESS),

@@ -381,7 +381,7 @@ def test_a_bug_of_ours_closes_one_session_and_is_loud(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(wire.town.router, "call", fail)
+    monkeypatch.setattr(wire.town.router, "forward_call", fail)
     with caplog.at_level(logging.ERROR):
         alice.send(Call("alice/phone", "bob", 1, "m", 1000, "", b""), Ping(1))
         last = alice.closing()

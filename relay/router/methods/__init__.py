@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import METHOD_MAX_BYTES
 from relay.protocol.packets import Call
+from relay.router.calls import timeout_problem
 from relay.router.methods import basics, history, people, rooms
 from relay.router.methods.reply import Arguments, Method, RefusedError, Reply
 from relay.router.subscriber import Subscriber
@@ -21,7 +22,11 @@ METHODS: dict[str, Method] = {**basics.METHODS, **rooms.METHODS, **history.METHO
 
 def answer(router: "Router", session: Subscriber, call: Call) -> None:
     """Run a call to the relay and see that it is answered."""
+    problem = timeout_problem(call.timeout_ms) or router.calls.crowded(session)
     reply = Reply(session, call)
+    if problem is not None:
+        reply.fault(*problem)
+        return
     method = METHODS.get(call.method)
     if method is None:
         reply.fault(ErrorCode.NO_SUCH_METHOD, f"the relay has no method {call.method[:METHOD_MAX_BYTES]!r}")

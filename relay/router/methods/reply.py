@@ -34,6 +34,7 @@ class Reply:
     def __init__(self, session: Subscriber, call: Call) -> None:
         self._session = session
         self._call = call
+        session.asking += 1
 
     def result(self, value: Value) -> None:
         """Answer with a value. One that does not fit into a packet becomes a fault."""
@@ -42,13 +43,11 @@ class Reply:
         except PayloadError as error:
             self.fault(ErrorCode.TOO_LARGE, f"the answer does not fit into one packet: {error}")
             return
-        result = Result(RELAY, self._session.address, self._call.id, content_type, body)
-        self._session.outlet.push(encode(result))
+        self._answer(Result(RELAY, self._session.address, self._call.id, content_type, body))
 
     def fault(self, code: ErrorCode, sentence: str) -> None:
         """Answer with a refusal."""
-        fault = Fault(RELAY, self._session.address, self._call.id, code, clip_sentence(sentence))
-        self._session.outlet.push(encode(fault))
+        self._answer(Fault(RELAY, self._session.address, self._call.id, code, clip_sentence(sentence)))
 
     def done(self, problem: StoreError | None) -> None:
         """Answer with an empty result, or with the store's error."""
@@ -69,6 +68,10 @@ class Reply:
                 finish(outcome)
 
         return done
+
+    def _answer(self, answer: Result | Fault) -> None:
+        self._session.asking -= 1
+        self._session.outlet.push(encode(answer))
 
 
 class Arguments:
