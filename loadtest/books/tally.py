@@ -25,6 +25,7 @@ WRONGS = {
 # Failures that a scenario may allow, because it provokes them.
 FAULTS = {
     "messages_refused": "messages were refused",
+    "messages_put_off": "messages were refused for the moment, and had to be sent again",
     "messages_unanswered": "messages got no answer until the end",
     "signals_lost": "signals did not arrive, and their receiver was not told so",
     "calls_failed": "calls were answered with a fault",

@@ -12,6 +12,9 @@ from relay.protocol.packets import Ack, Delivery, Error, Message, Packet, Stored
 if TYPE_CHECKING:
     from loadtest.crowd.person import Person
 
+# How soon a message goes out again that the relay could not take, on average.
+_AGAIN_S = 1.0
+
 CONTENT_TYPE = "application/octet-stream"
 
 
@@ -25,7 +28,7 @@ class _Sent(NamedTuple):
 class Messages:
     """Messages of one user, in both directions."""
 
-    __slots__ = ("_next_id", "_person", "_to_acknowledge", "_unanswered", "_waiting", "present_since")
+    __slots__ = ("_next_id", "_person", "_put_off", "_to_acknowledge", "_unanswered", "_waiting", "present_since")
 
     def __init__(self, person: "Person") -> None:
         self._person = person
@@ -33,13 +36,15 @@ class Messages:
         self._unanswered: dict[int, _Sent] = {}
         # What could not be sent when it was due: (peer, due_at).
         self._waiting: deque[tuple[int, float]] = deque()
+        # Messages that the relay asked to send again later.
+        self._put_off = 0
         self._to_acknowledge: set[str] = set()
         # Messages from before then found the user away by her own choice: their time says nothing of the relay.
         self.present_since = 0.0
 
     def __len__(self) -> int:
         """Messages that have no answer yet."""
-        return len(self._unanswered) + len(self._waiting)
+        return len(self._unanswered) + len(self._waiting) + self._put_off
 
     def send(self, peer: int, due_at: float) -> None:
         """Send a message, at once or as soon as it may be."""
@@ -84,8 +89,19 @@ class Messages:
         if sent is None:
             crowd.unexpected(self._person.address, error)
         else:
-            crowd.fail("stored", "messages_refused", sent.due_at, f"{error.code}: {error.sentence}")
+            later = 300 <= error.code < 400  # docs/protocol.md section 14
+            count = "messages_put_off" if later else "messages_refused"
+            crowd.fail("stored", count, sent.due_at, f"{error.code}: {error.sentence}")
+            if later:
+                self._put_off += 1
+                again_at = time.monotonic() + crowd.random.uniform(0.5, 1.5) * _AGAIN_S
+                crowd.schedule.add(again_at, lambda _: self._send_again(sent.peer, sent.due_at))
             self._send_waiting()
+
+    def _send_again(self, peer: int, due_at: float) -> None:
+        """As a new message: others have overtaken the one that was refused, and its time still began at `due_at`."""
+        self._put_off -= 1
+        self.send(peer, due_at)
 
     def handle_delivery(self, delivery: Delivery) -> None:
         """A message arrives."""

@@ -14,7 +14,15 @@ SCENARIO = Scenario(
     disturbances=(Disturbance(0.25, Harm.RESTART), Disturbance(0.6, Harm.KILL)),
     limits_ms={"login": 15_000, "stored": 20_000, "delivered": 20_000, "call": 5_000},
     allowed=frozenset(
-        {"logins_repeated", "connections_lost", "calls_cut", "calls_failed", "answers_refused", "signals_lost"}
+        {
+            "logins_repeated",
+            "connections_lost",
+            "messages_put_off",
+            "calls_cut",
+            "calls_failed",
+            "answers_refused",
+            "signals_lost",
+        }
     ),
     drain_s=45.0,
 )

@@ -32,7 +32,10 @@ from loadtest.crowd.schedule import BATCH_MAX, Schedule
 from loadtest.crowd.wire import Wire
 from loadtest.processes import Relay
 from loadtest.scenarios.scenario import Scenario
-from relay.protocol.packets import Packet, Ping, Pong, Unknown, encode
+from relay.protocol.codes import ErrorCode
+from relay.protocol.frames import FrameReader
+from relay.protocol.limits import FRAME_MAX
+from relay.protocol.packets import NUMBERS, Error, Message, Packet, Ping, Pong, Unknown, decode, encode
 from relay.protocol.scram import ServerLogin, make_credentials
 from tests.loadtest.tampering import Tamper, TamperingProxy
 
@@ -216,6 +219,27 @@ def test_who_steps_out_comes_back_and_misses_nothing(relay: Relay) -> None:
     done = stage.close()
     assert failures(done, frozenset()) == []
     assert done["logins"] == 6
+
+
+@pytest.mark.parametrize(("code", "again"), [(ErrorCode.QUEUE_FULL, True), (ErrorCode.BLOCKED, False)])
+def test_what_was_refused_for_the_moment_is_sent_again(code: ErrorCode, again: bool) -> None:
+    crowd = Crowd(Plan(QUIET, "127.0.0.1", 1, 2, 0, 1), lambda *_: None)
+    person, line = Person(crowd), Line()
+    person._wire = line.wire
+    person.messages.send(1, time.monotonic())
+    person._handle_packet(Error(NUMBERS[Message], 1, code, "no"))
+    assert len(person.messages) == int(again)
+    crowd.schedule.run_due(time.monotonic() + 60)
+    frames = FrameReader(FRAME_MAX)
+    frames.feed(line.theirs.recv(65536))
+    ids = []
+    while (payload := frames.next_payload()) is not None:
+        message = decode(payload)
+        assert isinstance(message, Message)
+        ids.append(message.id)
+    assert ids == ([1, 2] if again else [1])
+    assert (crowd.tally["messages_put_off"], crowd.tally["messages_refused"]) == (int(again), int(not again))
+    line.wire.hang_up()
 
 
 def test_users_come_from_many_addresses() -> None:
