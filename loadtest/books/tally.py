@@ -41,6 +41,8 @@ FAILURES = WRONGS | FAULTS
 # What went well, and what a scenario left out on purpose.
 ACTIVITY = {
     "logins": "logins",
+    "tickets_shown": "logins tried with the ticket of the one before",
+    "tickets_refused": "tickets that were refused, so that the password was needed",
     "messages_sent": "messages sent",
     "messages_stored": "messages acknowledged",
     "messages_expected": "messages to be received: each by its receiver, or by all others in the room",

@@ -38,12 +38,14 @@ def _keys(salt: bytes, iterations: int) -> _Keys:
 class KnownPasswordLogin:
     """One exchange (RFC 5802 section 3): `first`, `final`, `check`, in this order."""
 
-    __slots__ = ("_bare", "_proven", "_signature")
+    __slots__ = ("_bare", "_proven", "_signature", "server_key")
 
     def __init__(self, user: str) -> None:
         """`user` needs no SASLprep: names of the load test are plain ASCII."""
         self._bare = f"n={user},r={_NONCE_PREFIX}{next(_nonces)}"
         self._signature = b""
+        # Known once `final` was called.
+        self.server_key = b""
 
     def first(self) -> bytes:
         """The client-first message."""
@@ -61,6 +63,7 @@ class KnownPasswordLogin:
         said = f"{self._bare},{server_first.decode()},{without_proof}".encode()
         signature = hmac.digest(keys.stored, said, "sha256")
         proof = bytes(a ^ b for a, b in zip(keys.client, signature, strict=True))
+        self.server_key = keys.server
         self._signature = hmac.digest(keys.server, said, "sha256")
         return f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
 

@@ -43,6 +43,8 @@ from relay.protocol.packets import (
     encode,
 )
 from relay.protocol.scram import MECHANISM
+from relay.protocol.tickets import MECHANISM as TICKET
+from relay.protocol.tickets import ClientTicket, Resume
 
 DEVICE = "load"
 AGENT = "loadtest"
@@ -95,6 +97,8 @@ class Person:
             self._peers = [room_peer(room)]
             self._speaks = place < scenario.room_speakers
         self._wire: Wire | None = None
+        # What the last login left for the next one.
+        self._resume: Resume | None = None
         self._stepped_out = False
         # The result is why the connection ended: a sentence, a CLOSE, or None if it was our own choice.
         self._gone: AsyncResult = AsyncResult()
@@ -156,6 +160,9 @@ class Person:
             try:
                 self._log_in()
             except (LoginError, OSError, RemoteError) as error:
+                if isinstance(error, ClosedError) and error.close.code == CloseCode.TICKET_REFUSED:
+                    self._resume = None
+                    crowd.tally["tickets_refused"] += 1
                 hopeless = isinstance(error, ClosedError) and retry_after_close(error.close.code) is Retry.NEVER
                 if hopeless or attempt == LOGINS_MAX - 1:
                     crowd.fail("login", "logins_failed", wanted_at, str(error))
@@ -188,14 +195,18 @@ class Person:
 
     def _exchange(self, sock: Any) -> tuple[Welcome, bytes]:
         """The login on a fresh connection; waits. Raises LoginError, RemoteError, OSError."""
-        frames = FrameReader(FRAME_MAX)
-        login = KnownPasswordLogin(user_name(self.index))
-        hello = Hello(VERSION_MIN, VERSION_MAX, user_name(self.index), DEVICE, MECHANISM, login.first(), AGENT)
-        sock.sendall(encode(hello))
-        challenge = _receive(sock, frames, Challenge)
-        sock.sendall(encode(Proof(login.final(challenge.data))))
+        frames, user = FrameReader(FRAME_MAX), user_name(self.index)
+        login = ClientTicket(self._resume) if self._resume else KnownPasswordLogin(user)
+        mechanism = TICKET if self._resume else MECHANISM
+        sock.sendall(encode(Hello(VERSION_MIN, VERSION_MAX, user, DEVICE, mechanism, login.first(), AGENT)))
+        if isinstance(login, KnownPasswordLogin):
+            challenge = _receive(sock, frames, Challenge)
+            sock.sendall(encode(Proof(login.final(challenge.data))))
+        else:
+            self.crowd.tally["tickets_shown"] += 1
         welcome = _receive(sock, frames, Welcome)
         login.check(welcome.data)
+        self._resume = Resume(welcome.ticket, login.server_key) if welcome.ticket else None
         if welcome.session != self.address:
             raise LoginError(f"the relay calls us {welcome.session}, not {self.address}")
         return welcome, frames.take_rest()

@@ -75,7 +75,8 @@ def _counts(summary: Mapping[str, Any]) -> list[str]:
         "{signals_lost:,} lost, {signals_duplicated:,} duplicated, {signals_reordered:,} reordered",
         "calls:    {calls_made:,} made, {calls_answered:,} answered; "
         "{calls_failed:,} failed, {calls_cut:,} cut off, {calls_unanswered:,} unanswered",
-        "sessions: {logins:,} logins, {logins_repeated:,} attempts repeated, {connections_lost:,} connections lost; "
+        "sessions: {logins:,} logins, {tickets_shown:,} tries by ticket, {logins_repeated:,} attempts repeated, "
+        "{connections_lost:,} connections lost; "
         "at the beginning all were in after {seconds:.1f} s, {per_s:,.0f} a second",
     ]
     if counts["messages_redelivered"]:
