@@ -5,6 +5,7 @@ Knows no table. Other processes may write accounts to the same file, so every tr
 """
 
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from relay.store.base import (
     StoreError,
     StoreFullError,
 )
+from relay.store.sqlite.wal import Promise, promise, put_back
 
 DATABASE_FILE = "relay.db"
 
@@ -57,12 +59,25 @@ class Database:
             raise StoreError(f"a restore was interrupted; repeat it: relay restore FILE --data {directory}")
         try:
             _make_private(self.path)
+            refuse_emptied(self.path)
+            promised = promise(self.path)
             self.connection = apsw.Connection(str(self.path), statementcachesize=_STATEMENTS_CACHED)
             self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._keep(promised)
         except OSError as error:
             raise StoreError(_unusable(directory, error.strerror or str(error))) from None
         except apsw.Error as error:
             raise self.explain(error) from None
+
+    def _keep(self, promised: Promise | None) -> None:
+        """Read the write-ahead log, and raise StoreBrokenError if it has lost something. Raises apsw.Error."""
+        self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        if promised and promised.is_broken_by(promise(self.path)):
+            # Closing would write what is left of it into the database.
+            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self.connection.close()
+            put_back(promised, self.path)
+            raise damaged(self.path, "the end of the write-ahead log")
 
     def configure(self) -> None:
         """Durable commits through a write-ahead log. Changes the file, so it must be known to be a relay's."""
@@ -131,6 +146,9 @@ class Database:
             yield
         except apsw.Error as error:
             raise self.explain(error) from error
+        except (TypeError, ValueError, LookupError, ArithmeticError, struct.error) as error:
+            # Damage may have changed lengths, and even types.
+            raise damaged(self.path, f"a part of the database ({error})") from error
 
     @contextmanager
     def change(self) -> Iterator[None]:
@@ -246,6 +264,15 @@ def _unusable(directory: Path, reason: str) -> str:
         f"the database in {directory} cannot be opened ({reason}); "
         f"make the directory and its files writable for this user, or choose another with --data"
     )
+
+
+def refuse_emptied(path: Path) -> None:
+    """Raises StoreBrokenError for an empty file with a write-ahead log: SQLite would take it for a new database, and
+    remove the log. Raises OSError.
+    """
+    wal = Path(f"{path}-wal")
+    if not path.stat().st_size and wal.exists() and wal.stat().st_size:
+        raise damaged(path, "everything")
 
 
 def _make_private(path: Path) -> None:

@@ -15,10 +15,11 @@ from relay.protocol.runs import payloads
 from relay.store.base import StoreError
 from relay.store.sqlite import schema
 from relay.store.sqlite.checksum import CHECKED, is_intact
-from relay.store.sqlite.database import Database, damaged, explain, open_for_reading
+from relay.store.sqlite.database import Database, damaged, explain, open_for_reading, refuse_emptied
 from relay.store.sqlite.index import INDEX_EVERY
 from relay.store.sqlite.log import Log
 from relay.store.sqlite.reader import SqliteReader
+from relay.store.sqlite.wal import promise
 from relay.store.sqlite.window import decode_pairs
 
 
@@ -42,7 +43,10 @@ class ReadOnlyDatabase(Database):
         if not path.is_file():
             raise StoreError(f"there is no database {path}; name a relay's data directory or a backup")
         try:
+            refuse_emptied(path)
+            promised = promise(path)
             self.connection = open_for_reading(path)
+            self._keep(promised)
             self.connection.execute("BEGIN")
             self.version = schema.version(self)
         except apsw.Error as error:

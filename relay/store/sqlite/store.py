@@ -41,7 +41,8 @@ class SqliteStore(SqliteReader, Store):
             schema.prepare(self._database)
             self._log = Log(self._database, index_every)
             self._devices = Devices(self._database, self._log)
-            self._accounts = Accounts(self._database)
+            with self._database.reading():
+                self._accounts = Accounts(self._database)
             self._rooms = Rooms(self._database, self._log)
             self._tickets = HeldTickets(self._database)
             super().__init__(self._database.path, self._log.unindexed, self._database.connection)

@@ -90,7 +90,7 @@ def _noting(report: Report, part: str) -> Iterator[None]:
         yield
     except (apsw.Error, StoreError) as error:
         report.add(part, f"cannot be read: {error}")
-    except (TypeError, ValueError, ArithmeticError, struct.error) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, struct.error) as error:
         # Damage may have changed even the type of a value.
         report.add(part, f"holds a value that cannot be: {error}")
 
