@@ -5,6 +5,7 @@ until all that was sent has arrived. Every loop is closed (a message in flight m
 server has a reason to drop anything; only `paced` sends by the clock.
 """
 
+import contextlib
 import select
 import time
 from array import array
@@ -120,7 +121,11 @@ class Stream:
             self.sent += 1
             self._waiting.append(len(self.receivers))
             self._started.append(now)
-            self._rest = memoryview(self._frames)
+            self._rest = memoryview(self.batch())
+
+    def batch(self) -> bytes:
+        """The frames of the batch that is number `sent`, counted from 1."""
+        return self._frames
 
     def complete(self, batch: int, now: float, latencies: "array[float]") -> bool:
         """A receiver has all of the batch with this number, counted from 0; whether that completed one."""
@@ -132,6 +137,32 @@ class Stream:
         self.done += 1
         latencies.append(now - self._started.popleft())
         return True
+
+
+class NumberedStream(Stream):
+    """A stream whose messages differ, and whose sender is answered; the answers are read and thrown away."""
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        sender: Link,
+        receivers: Sequence[Link],
+        message: Callable[[int], bytes],
+        message_bytes: int,
+        each: int,
+        depth: int,
+    ) -> None:
+        """`message` makes the n-th message, counted from 1."""
+        super().__init__(sender, receivers, b"", message_bytes, each, depth)
+        self._message = message
+
+    def push(self, now: float) -> bool:
+        with contextlib.suppress(BlockingIOError):
+            self.sender.sock.recv_into(_BUFFER)
+        return super().push(now)
+
+    def batch(self) -> bytes:
+        first = (self.sent - 1) * self.each + 1
+        return b"".join([self._message(n) for n in range(first, first + self.each)])
 
 
 def flow(streams: Sequence[Stream], span: Span) -> Tally:

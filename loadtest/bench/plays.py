@@ -6,11 +6,21 @@ from itertools import count, cycle
 from loadtest.bench import loops
 from loadtest.bench.dialects.base import Dialect, Wire
 from loadtest.bench.links import Entrance, Link, Task
-from loadtest.bench.loops import Span, StoredSender, Stream, Tally
-from loadtest.bench.works import SPREAD, STORED_IN_FLIGHT, STORM_OPEN_MAX, Work, seats, stored_to, storm_seat, window
+from loadtest.bench.loops import NumberedStream, Span, StoredSender, Stream, Tally
+from loadtest.bench.works import (
+    FANS,
+    SPREAD,
+    STORED_IN_FLIGHT,
+    STORM_OPEN_MAX,
+    Work,
+    seats,
+    stored_to,
+    storm_seat,
+    window,
+)
 
 # These have one sender or one bot for all, so one process plays them.
-_UNDIVIDED = {"fan", "call", "storm", "resume"}
+_UNDIVIDED = {*FANS, "call", "storm", "resume"}
 
 
 def shares_of(work: Work, wanted: int) -> int:
@@ -35,6 +45,8 @@ class Play:
         login, serve = self._dialect.login, self._dialect.serve
         if self.work.kind == "call":
             return [Task(n, seat, login(seat, True) if n else serve(seat)) for n, seat in own]
+        if self.work.kind == "stored-fan":
+            return [Task(n, seat, self._dialect.receive(seat) if n else login(seat, False)) for n, seat in own]
         return [Task(n, seat, login(seat, self._listens(n))) for n, seat in own]
 
     @property
@@ -55,6 +67,8 @@ class Play:
                 return loops.flow([self._stream(links[n], links[n + 1 : n + self._group]) for n in starts], span)
             case "fan":
                 return loops.flow([self._stream(links[0], links[1:])], span)
+            case "stored-fan":
+                return loops.flow([self._stored_stream(links[0], links[1:])], span)
             case "pingpong":
                 return loops.pingpong(_pairs(links), self._pair_wires(links), span, both=self.work.number > 1)
             case "paced":
@@ -92,6 +106,12 @@ class Play:
         if self.work.kind == "spread":
             return Stream(sender, receivers, b"".join(wire.sent for wire in wires), wires[0].received_bytes, 1, depth)
         return Stream(sender, receivers, wires[0].sent * burst, wires[0].received_bytes, burst, depth)
+
+    def _stored_stream(self, sender: Link, receivers: Sequence[Link]) -> Stream:
+        message = self._dialect.message(sender.seat, receivers[0].seat, self.work.payload)
+        size = self._dialect.delivered_bytes(message(1), sender.seat, receivers[0].seat)
+        burst, depth = window(self.work, size)
+        return NumberedStream(sender, receivers, message, size, burst, depth)
 
     def _pair_wires(self, links: Sequence[Link]) -> list[tuple[Wire, Wire]]:
         return [(self._wire(first, second), self._wire(second, first)) for first, second in _pairs(links)]

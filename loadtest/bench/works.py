@@ -16,6 +16,7 @@ DEFAULT = (
     "fan-500",
     "paced-5000",
     "stored-100",
+    "stored-fan-500",
     "idle-10000",
     "login-storm",
     "login-storm-tickets",
@@ -30,6 +31,7 @@ QUICK = (
     "fan-500",
     "paced-500",
     "stored-100",
+    "stored-fan-500",
     "idle-1000",
     "login-storm",
     "login-storm-tickets",
@@ -67,6 +69,8 @@ EXPLAINED = {
     "paced-N": "N connections send by the clock, at 25, 50 and 75 % of what pingpong-N reached; "
     "latency counts from the instant a message was due",
     "stored-N": f"N senders with {STORED_IN_FLIGHT} acknowledged messages in flight each, no receiver online",
+    "stored-fan-N": f"one sender of acknowledged messages to a room of N live devices, {_FAN_DEPTH} under way; "
+    "counted are deliveries",
     "idle-N": "N connections, logged in and reachable: memory each",
     "login-storm": f"connect and log in, 128 at a time; up to {STORM_OPEN_MAX:,} connections stay",
     "login-storm-tickets": "the same with resume tickets, each of which was handed out by the login before",
@@ -76,6 +80,9 @@ EXPLAINED = {
 
 # Works without a number in their names, by kind.
 _STORMS = {"storm": "login-storm", "resume": "login-storm-tickets"}
+
+# Works with one sender to a room.
+FANS = ("fan", "stored-fan")
 
 
 class WorkError(ValueError):
@@ -105,7 +112,7 @@ def parse_work(name: str, payload_bytes: int = PAYLOAD_BYTES, burst: int = BURST
     for kind, storm in _STORMS.items():
         if name == storm:
             return Work(kind, _STORM_USERS, payload_bytes, burst)
-    match = re.fullmatch(r"(pipe|spread|pingpong|fan|paced|stored|idle|call)-([1-9][0-9]{0,5})", name)
+    match = re.fullmatch(r"(pipe|spread|pingpong|fan|paced|stored|stored-fan|idle|call)-([1-9][0-9]{0,5})", name)
     if match is None:
         raise WorkError(f"there is no work {name!r}; there are {', '.join(EXPLAINED)}")
     return Work(match[1], int(match[2]), payload_bytes, burst)
@@ -113,7 +120,7 @@ def parse_work(name: str, payload_bytes: int = PAYLOAD_BYTES, burst: int = BURST
 
 def window(work: Work, frame_bytes: int) -> tuple[int, int]:
     """(messages in a write, writes under way) for a sender whose messages have that size on the wire."""
-    burst, depth = (1, _FAN_DEPTH) if work.kind == "fan" else (work.burst, _DEPTH)
+    burst, depth = (1, _FAN_DEPTH) if work.kind in FANS else (work.burst, _DEPTH)
     burst = max(1, min(burst, _WINDOW_BYTES // frame_bytes))
     return burst, max(1, min(depth, _WINDOW_BYTES // (frame_bytes * burst)))
 
@@ -128,7 +135,7 @@ def seats(work: Work) -> list[Seat]:
             return [Seat(f"{role}{n:06}") for n in many for role in ("s", *(f"r{place}-" for place in range(SPREAD)))]
         case "pingpong" | "paced":
             return [Seat(f"p{n:06}") for n in range(max(2, work.number - work.number % 2))]
-        case "fan":
+        case "fan" | "stored-fan":
             return [Seat("sender", room="fan"), *(Seat(f"f{n:06}", room="fan") for n in many)]
         case "stored":
             return [Seat(f"s{n:06}") for n in many]

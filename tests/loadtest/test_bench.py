@@ -15,7 +15,18 @@ from loadtest.bench.dialects import DIALECTS
 ROOT = Path(__file__).parents[2]
 SHORT = ["--rounds", "1", "--seconds", "0.2", "--warm-up", "0.05"]
 STORMS = ("login-storm", "login-storm-tickets")
-EVERY_WORK = ["pipe-2", "spread-1", "pingpong-1", "pingpong-4", "fan-3", "paced-4", "stored-2", "call-3", "idle-5"]
+EVERY_WORK = [
+    "pipe-2",
+    "stored-fan-3",
+    "spread-1",
+    "pingpong-1",
+    "pingpong-4",
+    "fan-3",
+    "paced-4",
+    "stored-2",
+    "call-3",
+    "idle-5",
+]
 PEERS = [name for name in DIALECTS if name != "relay"]
 
 

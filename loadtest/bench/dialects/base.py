@@ -96,6 +96,14 @@ class Dialect(ABC):
         """The sender's n-th stored message, counted from 1, as a function of n."""
         raise NotImplementedError
 
+    def receive(self, seat: Seat) -> Login:
+        """Come in as `seat` and be given stored messages."""
+        raise NotImplementedError
+
+    def delivered_bytes(self, frame: bytes, sender: Seat, to: Seat) -> int:
+        """The size of what a receiver reads of a stored message."""
+        raise NotImplementedError
+
     def acks(self) -> AckCounter:
         """A counter for a connection that sends stored messages. Acknowledgements come in order."""
         raise NotImplementedError

@@ -20,6 +20,7 @@ from relay.protocol.limits import FRAME_MAX, HEADER_BYTES, VERSION_MAX, VERSION_
 from relay.protocol.packets import (
     Call,
     Challenge,
+    Delivery,
     Hello,
     Message,
     Packet,
@@ -35,13 +36,15 @@ from relay.protocol.packets import (
 from relay.protocol.scram import ITERATIONS_MIN, MECHANISM, Credentials, make_credentials
 from relay.protocol.tickets import MECHANISM as TICKET
 from relay.protocol.tickets import ClientTicket, Resume
-from relay.store.base import Role
+from relay.store.base import Append, Role
 from relay.store.sqlite import SqliteStore
 
 PASSWORD = "benchmark"  # noqa: S105 - of accounts in a temporary directory
 METHOD = "work"
 # From here on an id takes four bytes, so that all messages of a sender have one size.
 FIRST_ID = 1 << 17
+# So many messages are in a room before it is measured: up to 65,535 an offset takes two bytes then.
+OFFSETS_USED = 255
 _TIMEOUT_MS = 60_000
 _LIFETIME_S = 3600.0
 P = TypeVar("P", bound=Packet)
@@ -53,7 +56,7 @@ class RelayDialect(Dialect):
 
     name: ClassVar[str] = "relay"
     install: ClassVar[str] = "pip install --editable ."
-    kinds: ClassVar[frozenset[str]] = Dialect.kinds | {"stored", "call", "resume"}
+    kinds: ClassVar[frozenset[str]] = Dialect.kinds | {"stored", "stored-fan", "call", "resume"}
     announces_port: ClassVar[bool] = True
 
     def __init__(self) -> None:
@@ -65,7 +68,7 @@ class RelayDialect(Dialect):
     def command(self, place: Place) -> list[str]:
         data = place.directory / "data"
         data.mkdir()
-        self._resumes = _fill(SqliteStore(data), place.seats, place.kind == "resume")
+        self._resumes = _fill(SqliteStore(data), place.seats, place.kind)
         many = "1000000"
         settings = {
             "listen": "127.0.0.1:0",
@@ -115,6 +118,19 @@ class RelayDialect(Dialect):
             return head + b"\xce" + (FIRST_ID - 1 + n).to_bytes(4, "big") + tail
 
         return numbered
+
+    def receive(self, seat: Seat) -> Login:
+        yield from self.login(seat, True)
+        yield from _ask(FrameReader(FRAME_MAX), self.receive_call(seat), Result)
+
+    def receive_call(self, seat: Seat) -> bytes:
+        """The call that begins the deliveries to a seat that is logged in."""
+        body = msgpack.packb({})
+        return encode(Call(_address(seat), "relay", 1, "messages.receive", _TIMEOUT_MS, "application/msgpack", body))
+
+    def delivered_bytes(self, frame: bytes, sender: Seat, to: Seat) -> int:
+        payload = frame[HEADER_BYTES:]
+        return len(encode(Delivery(_inbox(to), OFFSETS_USED + 1, time.time_ns() // 1_000_000, payload)))
 
     def acks(self) -> AckCounter:
         rest = b""
@@ -192,24 +208,28 @@ def _credentials() -> Credentials:
     return make_credentials(PASSWORD, ITERATIONS_MIN)
 
 
-def _fill(store: SqliteStore, seats: Sequence[Seat], by_ticket: bool) -> dict[Seat, Resume]:
-    """Make the accounts and rooms of these seats. The first in a room owns it. Returns what an earlier login would
-    have left them, if they come `by_ticket`.
+def _fill(store: SqliteStore, seats: Sequence[Seat], kind: str) -> dict[Seat, Resume]:
+    """Make the accounts and rooms of these seats. The first in a room owns it, and has sent to it before the others
+    came if messages to it will be stored. Returns what an earlier login would have left those who come by ticket.
     """
     now_ms, tickets = time.time_ns() // 1_000_000, Tickets(store.secret(), _LIFETIME_S)
     resumes: dict[Seat, Resume] = {}
+    messages = OFFSETS_USED if kind == "stored-fan" else 0
     try:
         with store.group():
             for user in dict.fromkeys(seat.user for seat in seats):
                 store.add_account(user, _credentials(), False, now_ms)
-            rooms: set[str] = set()
+            owners = {seat.room: seat for seat in reversed(seats) if seat.room}
+            for seat in owners.values():
+                store.create_room(_inbox(seat), "", False, seat.user, now_ms)
+        for seat in owners.values():
+            numbers = range(1, messages + 1)
+            store.append([Append(_inbox(seat), seat.user, seat.device, n, b"x") for n in numbers], now_ms)
+        with store.group():
             for seat in seats:
-                if seat.room and seat.room not in rooms:
-                    store.create_room(_inbox(seat), "", False, seat.user, now_ms)
-                    rooms.add(seat.room)
-                elif seat.room:
+                if seat.room and owners[seat.room] != seat:
                     store.set_role(_inbox(seat), seat.user, Role.MEMBER, now_ms)
-            for seat in seats if by_ticket else ():
+            for seat in seats if kind == "resume" else ():
                 ticket = tickets.issue(seat.user, seat.device, now_ms)
                 store.hold_ticket(seat.user, seat.device, _credentials().stored_key, ticket.held)
                 resumes[seat] = Resume(ticket.data, _credentials().server_key)
