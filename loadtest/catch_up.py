@@ -10,6 +10,7 @@ import select
 import sys
 import time
 from array import array
+from collections import deque
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
@@ -95,20 +96,28 @@ class Talk:
         self._hearer = hearer
         self._frame = dialect.message(SPEAKER, HEARER, PAYLOAD)
         self._reader = FrameReader(FRAME_MAX)
-        self._base_at = _clock()
+        # When the next message is due, and when those were that are not heard yet.
+        self._due_at = _clock()
+        self._waiting: deque[float] = deque()
         self._spoken = 0
         self.latencies_s: list[float] = []
 
     @property
     def finished(self) -> bool:
         """Whether everything spoken was heard."""
-        return len(self.latencies_s) >= self._spoken
+        return not self._waiting
+
+    def begin(self) -> None:
+        """After a pause: the next message is due now."""
+        self._due_at = _clock()
 
     def speak(self) -> None:
         """Send what is due."""
-        while _clock() >= self._base_at + self._spoken * PACE_S:
+        while _clock() >= self._due_at:
             self._spoken += 1
             self._speaker.sock.send(self._frame(self._spoken))
+            self._waiting.append(self._due_at)
+            self._due_at += PACE_S
 
     def handle(self, fd: int) -> None:
         """Something arrived for one of the two."""
@@ -118,8 +127,7 @@ class Talk:
         self._reader.feed(self._hearer.sock.recv(65_536))
         while (payload := self._reader.next_payload()) is not None:
             if isinstance(decode(payload), Delivery):
-                due_at = self._base_at + len(self.latencies_s) * PACE_S
-                self.latencies_s.append(_clock() - due_at)
+                self.latencies_s.append(_clock() - self._waiting.popleft())
 
 
 def measure(messages: int, run_length: int, server_cores: Sequence[int]) -> Figures:
@@ -134,10 +142,11 @@ def measure(messages: int, run_length: int, server_cores: Sequence[int]) -> Figu
         talk = Talk(speaker, hearer, dialect)
         _run(talk, [speaker, hearer], None, 0, ALONE_S)
         alone = len(talk.latencies_s)
+        expected_bytes = dialect.backlog_bytes()
         before, began_at = server.usage(), _clock()
         away.sock.send(dialect.receive_call(AWAY))
         # The answer to the call is fewer bytes than one message, so all but the last bytes of the last have arrived.
-        _run(talk, [speaker, hearer], away, dialect.backlog_bytes(), _GIVE_UP_S)
+        _run(talk, [speaker, hearer], away, expected_bytes, _GIVE_UP_S)
         taken_s, used = _clock() - began_at, server.usage().since(before)
         for link in (away, speaker, hearer):
             link.close()
@@ -154,6 +163,7 @@ def _run(talk: Talk, pair: Sequence[Link], away: Link | None, expected_bytes: in
     buffer = bytearray(1 << 18)
     for link in (*pair, *([away] if away else [])):
         poller.register(link.fd, select.EPOLLIN)
+    talk.begin()
     end_at = _clock() + limit_s
     while not (talk.finished and (_clock() >= end_at if away is None else expected_bytes <= 0)):
         if away is not None and _clock() > end_at:

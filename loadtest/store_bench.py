@@ -1,7 +1,7 @@
 """What the store costs by itself, without a relay around it: `python -m loadtest.store_bench [WORK...]`.
 
 Works: `append` (rows a second and CPU a row, by size of a group and number of conversations), `read` (a device catches
-up), `start` (the time until a large database answers, in a fresh process, and its memory). Each row was fsynced before
+up), `start` (the time until a large database answers after a crash, and its memory). Each row was fsynced before
 its append returned. Figures and what was concluded from them: docs/decisions/store-append.md.
 """
 
@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+from loadtest.bench.server import read_rss_bytes
 from relay.protocol.scram import Credentials
 from relay.store.base import Append
 from relay.store.sqlite import SqliteStore
@@ -97,21 +97,48 @@ def read(directory: Path, pairs: int, total: int) -> str:
 
 
 def start(directory: Path, users: int, total: int) -> str:
-    """Fill a database, then let a fresh process open it as a relay does after a crash."""
-    with filled(directory / "full", users // 2) as store:
+    """Fill a database in a process that ends without closing it, then let fresh processes open it: one that only
+    opens the store, and a whole relay until it listens.
+    """
+    place = directory / "crashed"
+    _run_self("--fill", str(place), str(users), str(total))
+    size_bytes = sum(file.stat().st_size for file in place.iterdir())
+    report = json.loads(_run_self("--open", str(place)))
+    listening_s, rss_mb = _start_relay(place)
+    return (
+        f"start  {users} users, {total:,} messages, {size_bytes / 1e9:.1f} GB: "
+        f"store ready in {report['ready_s']:.2f} s, "
+        f"{report['rss_mb']:.0f} MB resident; relay listening after {listening_s:.2f} s, {rss_mb:.0f} MB resident"
+    )
+
+
+def _run_self(*arguments: str) -> str:
+    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def fill(directory: Path, users: int, total: int) -> None:
+    """In a process of its own: make the database and end without closing, as a relay that is killed."""
+    with filled(directory, users // 2) as store:
         source = messages(users // 2)
         for _ in range(max(total // 2000, 1)):
             store.append(list(islice(source, 2000)), TIME_MS)
             store.maintain(idle=False)
-        # Copied while it is open: with all that was not indexed yet.
-        shutil.copytree(directory / "full", directory / "crashed")
-    size_bytes = (directory / "crashed" / "relay.db").stat().st_size
-    command = [sys.executable, "-m", __spec__.name if __spec__ else __name__, "--open", str(directory / "crashed")]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return (
-        f"start  {users} users, {total:,} messages, {size_bytes / 1e9:.1f} GB: ready in {report['ready_s']:.2f} s, "
-        f"{report['rss_mb']:.0f} MB resident"
-    )
+        os._exit(0)
+
+
+def _start_relay(directory: Path) -> tuple[float, float]:
+    """(seconds until a relay on this directory listens, its resident MB)."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "relay", "serve", "--data", str(directory), "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            if not process.stdout.readline().startswith("listening"):
+                raise RuntimeError("the relay did not start; it has said why")
+            return time.perf_counter() - started, read_rss_bytes(process.pid) / 2**20
+        finally:
+            process.kill()
 
 
 def open_store(directory: Path) -> None:
@@ -151,9 +178,12 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="a fraction of the full size")
     parser.add_argument("--directory", type=Path, help="where the databases are made; default: the system's")
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--fill", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.open:
         open_store(options.open)
+    if options.fill:
+        fill(Path(options.fill[0]), int(options.fill[1]), int(options.fill[2]))
     choices = works(options.scale)
     unknown = set(options.work) - set(choices)
     if unknown:
