@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from loadtest.bench.server import read_rss_bytes
+from relay.protocol.frames import encode_frame
 from relay.protocol.scram import Credentials
 from relay.store.base import Append
 from relay.store.sqlite import SqliteStore
@@ -43,24 +44,25 @@ def filled(directory: Path, pairs: int) -> Iterator[SqliteStore]:
         store.close()
 
 
-def messages(pairs: int) -> Iterator[Append]:
-    """One message of each pair after the other, without end."""
-    message_id = 0
+def messages(pairs: int, total: int = 1) -> Iterator[Append]:
+    """One message of each pair after the other, or a run of `total` of them, without end."""
+    packet = PACKET if total == 1 else encode_frame(PACKET) * total
+    message_id = 1
     while True:
-        message_id += 1
         for number in range(pairs):
-            yield Append(f"a{number}@b{number}", f"a{number}", "pc", message_id, PACKET)
+            yield Append(f"a{number}@b{number}", f"a{number}", "pc", message_id, packet, None, total)
+        message_id += total
 
 
-def append(directory: Path, pairs: int, group: int, total: int) -> str:
+def append(directory: Path, pairs: int, group: int, total: int, run_length: int = 1) -> str:
     """Append `total` messages in groups; maintenance is a part of the cost."""
     with filled(directory, pairs) as store:
-        source = messages(pairs)
+        source = messages(pairs, run_length)
         store.append(list(islice(source, pairs)), TIME_MS)
         waits_s, pauses_s = [], []
         cpu_s = 0.0
         for _ in range(max(total // group, 1)):
-            items = list(islice(source, group))
+            items = list(islice(source, max(group // run_length, 1)))
             started, cpu_started = time.perf_counter(), time.thread_time()
             store.append(items, TIME_MS)
             waits_s.append(time.perf_counter() - started)
@@ -70,7 +72,7 @@ def append(directory: Path, pairs: int, group: int, total: int) -> str:
     rows, taken_s = len(waits_s) * group, sum(waits_s) + sum(pauses_s)
     waits_s.sort()
     return (
-        f"append {pairs:6} conversations, groups of {group:4}: {rows / taken_s:9,.0f} rows/s, "
+        f"append {pairs:6} conversations, groups of {group:4}, runs of {run_length:2}: {rows / taken_s:9,.0f} rows/s, "
         f"CPU {cpu_s / rows * 1e6:5.2f} us/row, group p50 {waits_s[len(waits_s) // 2] * 1e3:5.2f} ms "
         f"p99 {waits_s[len(waits_s) * 99 // 100] * 1e3:6.2f} ms, longest maintenance {max(pauses_s) * 1e3:5.1f} ms"
     )
@@ -121,8 +123,8 @@ def fill(directory: Path, users: int, total: int) -> None:
     """In a process of its own: make the database and end without closing, as a relay that is killed."""
     with filled(directory, users // 2) as store:
         source = messages(users // 2)
-        for _ in range(max(total // 2000, 1)):
-            store.append(list(islice(source, 2000)), TIME_MS)
+        for _ in range(max(total // 10_000, 1)):
+            store.append(list(islice(source, 10_000)), TIME_MS)
             store.maintain(idle=False)
         os._exit(0)
 
@@ -161,11 +163,21 @@ def works(scale: float) -> dict[str, list[Callable[[Path], str]]]:
     def sized(number: int) -> int:
         return max(int(number * scale), 1)
 
-    groups = ((100, 20), (100, 100), (100, 500), (100, 2000), (10_000, 500))
+    groups = (
+        (100, 20, 1),
+        (100, 100, 1),
+        (100, 500, 1),
+        (100, 2000, 1),
+        (10_000, 500, 1),
+        (100, 500, 20),
+        (100, 2000, 20),
+    )
     return {
         "append": [
-            lambda place, pairs=pairs, group=group: append(place, sized(pairs), group, sized(1000 * group))
-            for pairs, group in groups
+            lambda place, pairs=pairs, group=group, run_length=run_length: append(
+                place, sized(pairs), group, sized(1000 * group), run_length
+            )
+            for pairs, group, run_length in groups
         ],
         "read": [lambda place: read(place, 10, sized(1_000_000))],
         "start": [lambda place: start(place, sized(100_000), sized(10_000_000))],

@@ -31,9 +31,8 @@ def message_checksum(  # noqa: PLR0913, PLR0917 - the columns of a row
     six, `total` being the last.
     """
     if total == 1:
-        checksum = crc32(_pack(conversation_id, offset, time_ms, device_id, message_id))
-    else:
-        checksum = crc32(_pack_run(conversation_id, offset, time_ms, device_id, message_id, total))
+        return crc32(packet, crc32(_pack(conversation_id, offset, time_ms, device_id, message_id)))
+    checksum = crc32(_pack_run(conversation_id, offset, time_ms, device_id, message_id, total))
     if not _PIECE_BYTES < len(packet) <= _WHOLE_BYTES:
         return crc32(packet, checksum)
     view = memoryview(packet)

@@ -225,10 +225,17 @@ class Log:
         run = tail.runs.get(conversation.id)
         if run is None:
             run = tail.runs[conversation.id] = Run(offset)
-        run.add(seq, total)
-        if message_id > window.last_id:
+        if total > 1:
+            run.add(seq, total)
             window.add(message_id, seq, total)
+        elif message_id > window.last_id:
+            # As above, without the calls: a message that is no run pays for this alone.
+            run.seqs.append(seq)
+            window.last_id = message_id
+            window.ids.append(message_id)
+            window.seqs.append(seq)
         else:
+            run.seqs.append(seq)
             window.insert(message_id, seq)
         window.seen_ms = time_ms
         tail.windows[device_id] = window

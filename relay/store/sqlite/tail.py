@@ -22,10 +22,7 @@ class Run:
 
     def add(self, seq: int, total: int) -> None:
         """Note so many messages with seqs from this one on."""
-        if total == 1:
-            self.seqs.append(seq)
-        else:
-            self.seqs.extend(range(seq, seq + total))
+        self.seqs.extend(range(seq, seq + total))
 
 
 class Tail:

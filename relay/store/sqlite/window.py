@@ -50,14 +50,10 @@ class Window:
             self._shuffled = True
 
     def add(self, message_id: int, seq: int, total: int) -> None:
-        """Note messages that follow each other, the first of which is higher than all before."""
+        """Note a run of messages, the first of which is higher than all before."""
         self.last_id = message_id + total - 1
-        if total == 1:
-            self.ids.append(message_id)
-            self.seqs.append(seq)
-        else:
-            self.ids.extend(range(message_id, message_id + total))
-            self.seqs.extend(range(seq, seq + total))
+        self.ids.extend(range(message_id, message_id + total))
+        self.seqs.extend(range(seq, seq + total))
 
     def find(self, message_id: int) -> int | None:
         """The seq of the message, or None if it is not in the window."""
