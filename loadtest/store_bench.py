@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from loadtest.bench.server import read_rss_bytes
@@ -27,6 +27,7 @@ from relay.store.sqlite import SqliteStore
 # A message of 128 bytes with its header.
 PACKET = os.urandom(170)
 NOBODYS = Credentials(b"salt", 4096, b"stored key", b"server key")
+_LAST_OF_EACH = 3
 TIME_MS = 1_700_000_000_000
 
 
@@ -44,14 +45,20 @@ def filled(directory: Path, pairs: int) -> Iterator[SqliteStore]:
         store.close()
 
 
-def messages(pairs: int, total: int = 1) -> Iterator[Append]:
-    """One message of each pair after the other, or a run of `total` of them, without end."""
+def messages(pairs: int, total: int = 1, message_id: int = 1) -> Iterator[Append]:
+    """One message of each pair after the other, or a run of `total` of them, without end; ids begin at `message_id`."""
     packet = PACKET if total == 1 else encode_frame(PACKET) * total
-    message_id = 1
     while True:
         for number in range(pairs):
             yield Append(f"a{number}@b{number}", f"a{number}", "pc", message_id, packet, None, total)
         message_id += total
+
+
+def conversations(pairs: int, each: int) -> Iterator[Append]:
+    """So many messages of each pair, one pair after the other."""
+    for number in range(pairs):
+        for message_id in range(1, each + 1):
+            yield Append(f"a{number}@b{number}", f"a{number}", "pc", message_id, PACKET)
 
 
 def append(directory: Path, pairs: int, group: int, total: int, run_length: int = 1) -> str:
@@ -122,9 +129,13 @@ def _run_self(*arguments: str) -> str:
 def fill(directory: Path, users: int, total: int) -> None:
     """In a process of its own: make the database and end without closing, as a relay that is killed."""
     with filled(directory, users // 2) as store:
-        source = messages(users // 2)
-        for _ in range(max(total // 10_000, 1)):
-            store.append(list(islice(source, 10_000)), TIME_MS)
+        pairs = users // 2
+        # Most of it pair by pair, which the index takes quickly; at the end everybody, so that what a start has to read
+        # is of as many conversations and devices as there can be.
+        each = max(total // pairs - _LAST_OF_EACH, 1)
+        source = chain(conversations(pairs, each), islice(messages(pairs, 1, each + 1), pairs * _LAST_OF_EACH))
+        while items := list(islice(source, 5_000)):
+            store.append(items, TIME_MS)
             store.maintain(idle=False)
         os._exit(0)
 
