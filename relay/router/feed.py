@@ -23,7 +23,7 @@ PAGE_BYTES = 256 * 1024
 class Feed:
     """Deliveries to one session. Created when the session asks to receive; `start` once its backlog is known."""
 
-    __slots__ = ("_behind", "_early", "_log", "_reading", "_sent", "_session", "_targets", "stopped")
+    __slots__ = ("_behind", "_early", "_log", "_outdated", "_reading", "_sent", "_session", "_targets", "stopped")
 
     def __init__(self, session: Subscriber, log: Log) -> None:
         self._session = session
@@ -35,7 +35,9 @@ class Feed:
         self._behind: deque[str] = deque()
         # Until the backlog is known: conversation -> first offset that was stored meanwhile.
         self._early: dict[str, tuple[int, int]] | None = {}
-        self._reading = False
+        # The conversation whose next page is on its way, and whether it was left since that page was asked for.
+        self._reading: str | None = None
+        self._outdated = False
         self.stopped = False
 
     def __repr__(self) -> str:
@@ -69,6 +71,9 @@ class Feed:
 
     def leave(self, conversation: str) -> None:
         """The user is not in the conversation any more."""
+        self._outdated = self._outdated or conversation == self._reading
+        if self._early is not None:
+            self._early.pop(conversation, None)
         self._sent.pop(conversation, None)
         if self._targets.pop(conversation, None) is not None and conversation in self._behind:
             self._behind.remove(conversation)
@@ -105,24 +110,24 @@ class Feed:
 
     def _read_on(self) -> None:
         """Read the next page of the conversation that waits longest, unless one is on its way or the queue is full."""
-        if self._reading or self.stopped or not self._behind:
+        if self._reading is not None or self.stopped or not self._behind:
             return
         if not self._session.outlet.has_room(PAGE_BYTES):
             self._session.outlet.call_when_drained()
             return
         conversation = self._behind.popleft()
         after = self._sent[conversation]
-        self._reading = True
+        self._reading, self._outdated = conversation, False
 
         def read(reader: Reader) -> list[Entry]:
             return reader.read(conversation, after, PAGE_MESSAGES, PAGE_BYTES)
 
         def done(page: list[Entry] | StoreError) -> None:
-            self._reading = False
+            self._reading = None
             if self.stopped:
                 return
-            # Meanwhile the user may have left the conversation, or left and come back to another place in it.
-            if conversation in self._targets and self._sent[conversation] == after:
+            # Who left meanwhile may have come back: to another place in it, or to another room of the same name.
+            if not self._outdated:
                 self._take_page(conversation, page)
             self._read_on()
 

@@ -389,6 +389,36 @@ def test_a_page_of_the_time_before_leaving_does_not_follow_a_return() -> None:
     assert device.outlet.take() == []
 
 
+def test_a_page_of_a_room_that_ended_does_not_stand_for_another_room_of_its_name() -> None:
+    """Left and come back to the very same place, while a page was on its way."""
+    device = Device(limit=100)
+    device.stored(ALICE_BOB, 3)
+    device.begin()
+    device.log.commit()
+    device.log.answer()
+    device.log.read_one()
+    assert device.feed
+    device.feed.leave(ALICE_BOB)
+    device.outlet.push(encode(Delivery(ALICE_CAROL, 1, 0, bytes(200))))
+    device.feed.offer(ALICE_BOB, 1, 1, encode(Delivery(ALICE_BOB, 1, 0, b"")))
+    device.outlet.take()
+    device.log.answer_page()
+    assert device.outlet.take() == []
+    device.outlet.drain()
+    device.log.run()
+    assert [packet.offset for packet in device.outlet.take()] == [1, 2, 3]  # type: ignore[union-attr]
+
+
+def test_who_leaves_while_the_backlog_is_looked_up_gets_nothing_of_that_conversation() -> None:
+    device = Device(10_000)
+    feed = device.feed = device.session.feed = Feed(device.session, device.log)
+    device.stored(ALICE_BOB, 2)
+    feed.leave(ALICE_BOB)
+    feed.start([])
+    device.settle()
+    assert device.delivered == []
+
+
 def test_a_page_larger_than_the_outbox_gets_through_once_it_is_empty() -> None:
     device = Device(limit=100)
     device.stored(ALICE_BOB, 7)
