@@ -10,7 +10,7 @@ INSTALL = "pip install --editable '.[plots]'"
 _COLOURS = {
     "relay": "#c2410c",
     "nats": "#2563eb",
-    "redis": "#dc2626",
+    "redis": "#0891b2",
     "mosquitto": "#6d28d9",
     "amqtt": "#047857",
     "socketio": "#a16207",
