@@ -84,7 +84,7 @@ class ShellPosted:
     def fate(self) -> Fate:
         """What became of it so far. Who has it, and who has read it, is known once one of the methods that wait for it
         was called for this message or for another of its conversation."""
-        return self._client.fate(self._pending)
+        return self._client._fate_of(self._pending)
 
     def _reached(self, *states: FateState) -> bool:
         return self.fate.state in states
@@ -177,16 +177,16 @@ class Shell(Generic[M, S]):
         with self._using() as core:
             core.mark_read(message.conversation, message.offset, time.monotonic())
 
-    def fate(self, pending: Pending[Stored]) -> Fate:
-        """What `posted.fate` is."""
+    # For the shells.
+
+    def _fate_of(self, pending: Pending[Stored]) -> Fate:
+        """What became of a message so far."""
         if not pending.done:
             return Fate(FateState.UNDER_WAY)
         if pending.error is not None:
             return Fate(FateState.REFUSED, error=pending.error)
         with self._reading():
             return self._core.fate(pending.result())
-
-    # For the shells.
 
     def _begin(self, question: Question) -> Pending[Value]:
         """Put a question to the relay."""
