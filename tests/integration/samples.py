@@ -213,7 +213,7 @@ NOT_FROM_A_CLIENT = [
     (HELLO, hello()[1:], "HELLO"),
     (2, [1, b"r=x"], "CHALLENGE"),
     (PROOF, [b"x"], "PROOF"),
-    (4, [1, "a/b", b"", 1, 1, 1, 1, None, ""], "WELCOME"),
+    (4, [1, "a/b", b"", 1, 1, 1, 1, None, "", ""], "WELCOME"),
     (8, [1, None, 100, "no"], "ERROR"),
     (18, [1, "a@b", 1, 1], "STORED"),
     (19, ["a@b", 1, 1, b"x"], "DELIVERY"),

@@ -345,7 +345,8 @@ class Core:
 
     def _handle_welcome(self, welcome: packets.Welcome) -> None:
         self._outbox.welcome(welcome.last_message_id)
-        self._inbox.welcome(welcome.generation)
+        if self._inbox.welcome(welcome.generation):
+            self._standing.renew()
         self._events.append(Connected(self.session, self._link.epoch > 1))
         self._flush_acks()
         for method in self._setups:

@@ -47,13 +47,16 @@ class Inbox:
         """Whether the program is too far behind."""
         return self._cursors.outstanding >= INBOX_MAX
 
-    def welcome(self, generation: str) -> None:
+    def welcome(self, generation: str) -> bool:
         """The relay's logs are these. After others, offsets seen before are other messages, and the relay knows where
-        the device is."""
-        if self._generation not in (None, generation):
+        the device is. Whether that is so."""
+        renewed = self._generation not in (None, generation)
+        if renewed:
             self._cursors.renew()
+            self._reads = Reads()
             self._hole = None
         self._generation = generation
+        return renewed
 
     def deliver(self, delivery: packets.Delivery, session: str, now: float) -> list[Event]:
         """What the program is told about a DELIVERY; nothing for repetitions and for what `session`, we, sent.

@@ -38,6 +38,10 @@ class Receipts:
         """It cannot be followed any more."""
         self._followed.pop(conversation, None)
 
+    def renew(self) -> None:
+        """What is known of offsets is void."""
+        self._followed = {conversation: {} for conversation in self._followed}
+
     def people(self, conversation: str) -> Mapping[str, Progress]:
         """How far each user is, as far as it was told."""
         return self._followed.get(conversation, {})

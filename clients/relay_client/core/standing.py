@@ -62,6 +62,10 @@ class Standing:
         """What became of a message that `sender`, we, stored, as far as it was told."""
         return fate_of(stored, sender, self._receipts.people(stored.conversation))
 
+    def renew(self) -> None:
+        """The relay's logs are others than before: what was told of offsets is void."""
+        self._receipts.renew()
+
     def told(self, event: Event) -> None:
         """The relay told something of its own accord; it becomes an event."""
         self._emit(event)

@@ -10,7 +10,7 @@ from relay_client.events import Receipt
 from relay_client.fate import FateState
 from relay_client.received import Stored, utc_time
 
-from relay.protocol.packets import Call, Error, Packet, Signal
+from relay.protocol.packets import Ack, Call, Error, Packet, Signal
 from relay.protocol.payloads import encode_body
 from tests.relay_client.simulated import Session
 from tests.relay_client.wire import Wire, outcome
@@ -77,6 +77,20 @@ def test_what_was_missed_during_a_cut_is_told_afterwards(wire: Wire, cursors: li
     wire.reconnect()
     assert wire.seen(Receipt) == [Receipt("alice@bob", "bob", 6, None, {"phone": 6})]
     assert states(wire) == (FateState.DELIVERED, ("bob/phone",))
+
+
+def test_after_a_restore_nothing_counts_that_was_told_before(wire: Wire, cursors: list[dict[str, Any]]) -> None:
+    wire.core.follow("alice@bob", wire.now)
+    wire.run()
+    tell(wire, "receipt", conversation="alice@bob", user="bob", delivered=9, read=9, devices={"phone": 9})
+    wire.core.mark_read("alice@bob", 9, wire.now)
+    wire.cut()
+    wire.relay.generation = "restored"
+    wire.reconnect()
+    assert states(wire) == (FateState.STORED, ())
+    wire.core.mark_read("alice@bob", 2, wire.now)
+    wire.wait(1)
+    assert [ack.read for ack in wire.relay.sent(Ack)] == [2]
 
 
 def test_following_begun_without_a_connection_begins_with_the_next_one(wire: Wire) -> None:
