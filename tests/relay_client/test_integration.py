@@ -13,6 +13,7 @@ import pytest
 from relay_client import Client, errors
 
 from relay.protocol.codes import CloseCode, ErrorCode
+from relay.store.sqlite import SqliteStore
 from tests.relay_client.driver import AioClient
 from tests.relay_client.peer import DEADLINE_S, until
 from tests.relay_client.town import Town
@@ -207,6 +208,32 @@ def test_a_restart_is_survived(town: Town, client_of: ClientOf) -> None:
         bob.close()
         me.close()
         me._abandon(), bob._abandon()
+
+
+@both_shells
+@pytest.mark.parametrize("good", [True, False], ids=["good", "revoked"])
+def test_after_a_kill_a_client_comes_back_by_its_ticket_and_by_password_if_that_is_void(
+    town: Town, client_of: ClientOf, good: bool, short_pauses: None
+) -> None:
+    town.add("alice")
+    with town.open():
+        me = client_of(town.url("alice"), "laptop", timeout=DEADLINE_S)
+        assert town.process is not None
+        town.process.stop(signal.SIGKILL)
+    until(lambda: not me.connected)
+    if not good:
+        store = SqliteStore(town.data)
+        store.set_disabled("alice", True)
+        store.set_disabled("alice", False)
+        store.close()
+    with town.open():
+        assert town.process is not None
+        how = "TICKET" if good else "SCRAM-SHA-256"
+        assert "alice/laptop logged in from 127.0.0.1" in town.process.await_line(f"by {how} with")
+        assert bool(town.process.seen("this ticket was revoked")) is not good
+        assert me.send("alice", "back").offset == 1
+        me.close()
+        me._abandon()
 
 
 @both_shells

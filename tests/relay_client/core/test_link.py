@@ -3,12 +3,18 @@
 import pytest
 from relay_client import errors
 from relay_client.core import Phase
+from relay_client.core.link import Link
 from relay_client.events import Connected, Disconnected, Ended
 
 from relay.protocol.codes import CloseCode
-from relay.protocol.packets import Close, Ping, Pong, Welcome, encode
-from tests.relay_client.simulated import TIME_MS, SimulatedRelay, ignore
-from tests.relay_client.wire import Wire
+from relay.protocol.connection import ServerConnection
+from relay.protocol.limits import FRAME_MAX
+from relay.protocol.packets import Challenge, Close, Hello, Ping, Pong, Proof, Welcome, encode
+from relay.protocol.scram import MECHANISM as SCRAM
+from relay.protocol.tickets import MECHANISM as TICKET
+from relay.protocol.tickets import Presented, is_proven, read_presented, relay_proof
+from tests.relay_client.simulated import CREDENTIALS, TIME_MS, SimulatedRelay, ignore
+from tests.relay_client.wire import Wire, identity
 
 
 @pytest.fixture
@@ -249,3 +255,117 @@ def test_after_the_end_nothing_happens_any_more(wire: Wire) -> None:
     wire.core.connected(wire.now)
     assert wire.core.error is error and wire.core.phase is Phase.ENDED and not wire.core.has_connection
     assert [type(event) for event in wire.events] == [Connected, Ended]
+
+
+# Tickets.
+
+KEY = CREDENTIALS.server_key
+
+
+def link_with_ticket() -> Link:
+    """A link that was open and lost its connection; it has the ticket "first"."""
+    link = Link(identity(), None, 0.0, lambda: 0.5)
+    relay = greet(link)
+    hello = relay.next_packet()
+    assert isinstance(hello, Hello) and hello.mechanism == SCRAM
+    relay.challenge("alice", CREDENTIALS, hello.data)
+    say(link, relay)
+    proof = relay.next_packet()
+    assert isinstance(proof, Proof)
+    welcome(link, relay, relay.prove(proof), b"first")
+    link.fail("cut", 1.0)
+    return link
+
+
+def greet(link: Link) -> ServerConnection:
+    """Connect the link to a relay; the HELLO has arrived there."""
+    link.dialing()
+    link.connected(2.0)
+    relay = ServerConnection()
+    relay.receive_data(link.data_to_send())
+    return relay
+
+
+def say(link: Link, relay: ServerConnection) -> None:
+    """What the relay has to say reaches the link, and the answer the relay."""
+    link.receive_data(relay.data_to_send(), 2.0)
+    link.next_packet(2.0)
+    relay.receive_data(link.data_to_send())
+
+
+def welcome(link: Link, relay: ServerConnection, data: bytes, ticket: bytes | None) -> None:
+    relay.welcome(Welcome(1, "alice/laptop", data, 25_000, TIME_MS, 0, FRAME_MAX, ticket, "relay/test", "generation"))
+    say(link, relay)
+
+
+def presented(relay: ServerConnection) -> Presented:
+    hello = relay.next_packet()
+    assert isinstance(hello, Hello) and hello.mechanism == TICKET
+    found = read_presented(hello.data)
+    assert found is not None and is_proven(KEY, found)
+    return found
+
+
+def mechanism(relay: ServerConnection) -> str:
+    hello = relay.next_packet()
+    assert isinstance(hello, Hello)
+    return hello.mechanism
+
+
+def test_a_ticket_is_used_for_the_next_connection_and_the_new_one_for_that_after() -> None:
+    link = link_with_ticket()
+    for ticket, following in ((b"first", b"second"), (b"second", b"third")):
+        relay = greet(link)
+        shown = presented(relay)
+        assert shown.ticket == ticket
+        welcome(link, relay, relay_proof(KEY, shown.nonce, shown.ticket), following)
+        assert link.phase is Phase.OPEN
+        link.fail("cut", 3.0)
+
+
+def test_without_a_new_ticket_the_password_is_next() -> None:
+    link = link_with_ticket()
+    relay = greet(link)
+    shown = presented(relay)
+    welcome(link, relay, relay_proof(KEY, shown.nonce, shown.ticket), None)
+    link.fail("cut", 3.0)
+    assert mechanism(greet(link)) == SCRAM
+
+
+@pytest.mark.parametrize("code", [CloseCode.TICKET_REFUSED, CloseCode.UNSUPPORTED_MECHANISM])
+def test_after_a_refused_ticket_the_password_is_tried_at_once_and_nobody_is_told(code: CloseCode) -> None:
+    link = link_with_ticket()
+    told = len(link.events)
+    relay = greet(link)
+    presented(relay)
+    relay.close(code, "no")
+    say(link, relay)
+    assert link.phase is Phase.PAUSED and link.dial_at == 2.0 and not link.has_connection
+    assert len(link.events) == told
+    assert mechanism(greet(link)) == SCRAM
+
+
+def test_a_ticket_that_was_not_answered_is_tried_again_with_another_proof() -> None:
+    link = link_with_ticket()
+    first = presented(greet(link))
+    link.fail("cut", 3.0)
+    second = presented(greet(link))
+    assert (first.ticket, first.nonce == second.nonce) == (second.ticket, False)
+
+
+def test_a_relay_that_takes_a_ticket_without_knowing_the_key_is_not_believed() -> None:
+    link = link_with_ticket()
+    relay = greet(link)
+    shown = presented(relay)
+    welcome(link, relay, shown.proof, b"second")
+    assert isinstance(link.error, errors.LoginFailed)
+
+
+def test_a_relay_that_answers_a_ticket_with_a_challenge_gets_no_proof() -> None:
+    link = link_with_ticket()
+    relay = greet(link)
+    presented(relay)
+    link.receive_data(encode(Challenge(1, b"r=x,s=AAAA,i=4096")), 2.0)
+    assert link.next_packet(2.0) is None
+    assert link.phase is Phase.PAUSED
+    assert mechanism(greet(link)) == SCRAM
