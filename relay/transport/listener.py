@@ -62,7 +62,6 @@ class Listener(StreamServer):  # type: ignore[misc]
         if sock.family == socket.AF_UNIX:
             peer = f"unix:uid={_peer_uid(sock)}"
         else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             host, port = address[:2]
             peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._serve(sock, peer)
