@@ -105,7 +105,7 @@ def test_a_full_disk_refuses_messages_and_recovers(disk: SmallDisk) -> None:
         receiver.alive()
         assert relay.process.stop() == 0
         relay.check_log()
-        lines = [line.partition(" relay: ")[2] for line in relay.process.seen("messages are refused")]
+        lines = [line.partition(" relay: ")[2] for line in relay.process.seen(" relay: ", "messages are refused")]
         assert len(lines) == 2
         assert lines[0].startswith(f"messages are refused: no room on the disk for {relay.data}")
         assert lines[1] == "over: messages are refused"

@@ -1,6 +1,7 @@
 """Bad input again and again: descriptors and memory return to where they were."""
 
 from collections.abc import Callable
+from itertools import count
 
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import FRAME_MAX_BEFORE_LOGIN
@@ -95,6 +96,7 @@ def test_sessions_that_break_a_rule_leave_nothing_behind(stage: Stage) -> None:
 def test_sessions_that_did_everything_leave_nothing_behind(stage: Stage) -> None:
     users = [stage.user() for _ in range(40)]
     friend = stage.session()
+    call_ids = count(1)
 
     def everybody_once() -> None:
         peers = [stage.session(user) for user in users]
@@ -103,7 +105,8 @@ def test_sessions_that_did_everything_leave_nothing_behind(stage: Stage) -> None
             peer.ask("methods.announce", METHODS)
             peer.signal(friend.address, b"hello")
             friend.expect(Signal)
-            peer.call(friend.address, 1)
+            # An id whose older answer may still come would be refused.
+            peer.call(friend.address, next(call_ids))
             friend.expect(Call)
             friend.call(peer.address, number + 1)
             peer.expect(Call)

@@ -36,7 +36,8 @@ def test_users_reach_each_other_over_every_listener(tmp_path: Path) -> None:
             for receiver in peers:
                 sender.signal(receiver.address, sender.address.encode())
                 assert receiver.expect(Signal).body == sender.address.encode()
-        places = [relay.process.await_line(peer.address, "logged in from").rpartition(" ")[2] for peer in peers]
+        lines = [relay.process.await_line(peer.address, "logged in from") for peer in peers]
+        places = [line.partition("logged in from ")[2].partition(" ")[0] for line in lines]
         assert places[:2] == [peers[0].name, peers[1].name]
         assert places[2:4] == [f"unix:uid={os.getuid()}"] * 2
         assert relay.process.stop() == 0
