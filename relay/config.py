@@ -209,6 +209,26 @@ class Settings:
     store_queue_max: int = _setting(
         10_000, _number_of("messages", 1, 10_000_000), "Messages, of all senders together, that wait for the disk."
     )
+    retention_days: int = _setting(
+        0, _number_of("days", 0, 36_500), "Messages older than this are deleted; 0 keeps them for ever."
+    )
+    retention_bytes: int = _setting(
+        0,
+        _number_of("bytes", 0, 2**50),
+        "The oldest messages of a conversation that holds more than this are deleted; 0 keeps them all.",
+    )
+    user_quota_bytes: int = _setting(
+        0,
+        _number_of("bytes", 0, 2**50),
+        "Kept messages that one user has sent; more are refused until some are deleted by age or size. 0 is no limit.",
+    )
+    device_expiry_days: int = _setting(
+        90,
+        _number_of("days", 0, 36_500),
+        "A device that was not connected for so long is forgotten; if it comes back it is a new one. 0 keeps all.",
+    )
+    room_members_max: int = _setting(10_000, _number_of("members", 1, 1_000_000), "Members of one room.")
+    rooms_per_user_max: int = _setting(1_000, _number_of("rooms", 1, 1_000_000), "Rooms that one user may be in.")
     scram_iterations: int = _setting(
         16_384,
         _number_of("rounds", 4_096, 1_000_000),

@@ -29,6 +29,7 @@ class ErrorCode(IntEnum):
     BLOCKED = 205
     METHOD_FAILED = 206
     NO_SUCH_CONVERSATION = 207
+    QUOTA_EXCEEDED = 208
 
     # 3xx: not now; sending it again later can help.
     RATE_LIMITED = 300

@@ -26,6 +26,11 @@ def payloads(packet: bytes, total: int) -> list[bytes]:
     return [packet[start + HEADER_BYTES : start + size] for start in range(0, len(packet), size)]
 
 
+def size_of(packet: bytes, total: int) -> int:
+    """How many bytes the MESSAGE payloads in a piece have together."""
+    return len(packet) if total == 1 else len(packet) - HEADER_BYTES * total
+
+
 def payload_at(packet: bytes, total: int, place: int) -> bytes:
     """The MESSAGE payload of one message in a piece, counted from 0."""
     if total == 1:

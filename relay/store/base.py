@@ -180,7 +180,8 @@ class DeviceInfo(NamedTuple):
 
 class ConversationInfo(NamedTuple):
     """A conversation as one user's device sees it: it holds the offsets `first` to `head`; the device has processed
-    up to `delivered`, its user has read up to `read` on any device. `time_ms` is when the last message was stored.
+    up to `delivered`, its user has read up to `read` on any device. `time_ms` is when the last message was stored, 0 if
+    none is kept.
     """
 
     name: str
@@ -190,6 +191,37 @@ class ConversationInfo(NamedTuple):
     delivered: int
     read: int
     time_ms: int
+
+
+class Retention(NamedTuple):
+    """What is kept; 0 is no bound. Messages older than `age_ms` are deleted, and the oldest of a conversation in which
+    those kept have more than `conversation_bytes`. A user of whose messages `user_bytes` are kept can store no more.
+    What counts are the bytes of packets.
+    """
+
+    age_ms: int = 0
+    conversation_bytes: int = 0
+    user_bytes: int = 0
+
+
+KEEP_ALL = Retention()
+
+
+def quota_exceeded(used_bytes: int, size_bytes: int, allowed_bytes: int) -> Refusal:
+    """The refusal of a message for which its sender has no room left."""
+    return Refusal(
+        ErrorCode.QUOTA_EXCEEDED,
+        f"{used_bytes} bytes of your messages are kept, and this one has {size_bytes}; {allowed_bytes} are allowed: "
+        f"wait until older ones are deleted, or ask who runs the relay for more",
+    )
+
+
+def deleted_since(message_id: int) -> Refusal:
+    """The refusal of an id whose message retention has deleted, so that nobody can tell whether it was this one."""
+    return Refusal(
+        ErrorCode.ID_REUSED,
+        f"message id {message_id} was stored and has been deleted since by retention; send a new message with a new id",
+    )
 
 
 class StoreError(Exception):
@@ -339,6 +371,13 @@ class Store(Reader):
         """
 
     @abstractmethod
+    def sweep(self, time_ms: int) -> None:
+        """Delete what the store's `Retention` does not keep, and the messages of rooms that ended: `maintain` does it,
+        piece by piece, and returns False once all is done that was due at this call. In each conversation the
+        messages with the lowest offsets go; offsets go on where they were, also when nothing is left.
+        """
+
+    @abstractmethod
     def append(self, items: Sequence[Append], time_ms: int) -> list[Answer]:
         """Append messages, in order, all in one transaction; one answer per item. A run is answered as its messages
         would be one by one, see `together`.
@@ -348,9 +387,10 @@ class Store(Reader):
         answer with `repeated`; with other content it is refused with ID_REUSED. The latest
         `limits.MESSAGE_WINDOW` ids of a device are remembered, also across restarts; one below that window is
         refused with ID_REUSED. An id inside the window that was never stored (it was refused, later ones were not) is
-        a new message. A direct conversation with a user who does not exist is refused with NO_SUCH_USER, a room that
-        does not exist, or that the sender is not inside, with NO_SUCH_ROOM, and a recipient who blocks the sender
-        with BLOCKED. After an error nothing of the group was stored.
+        a new message. One whose message was deleted by retention is refused with ID_REUSED. A sender over her quota is
+        refused with QUOTA_EXCEEDED. A direct conversation with a user who does not exist is refused with NO_SUCH_USER,
+        a room that does not exist, or that the sender is not inside, with NO_SUCH_ROOM, and a recipient who blocks the
+        sender with BLOCKED. After an error nothing of the group was stored.
         """
 
     @abstractmethod
@@ -382,8 +422,9 @@ class Store(Reader):
         """Note that these devices (user, device) have a live session now. Unknown ones are ignored."""
 
     @abstractmethod
-    def forget_devices(self, unused_since_ms: int) -> int:
-        """Forget temporary devices last seen before then, their cursors and message ids. Returns how many.
+    def forget_devices(self, unused_since_ms: int, lasting_since_ms: int = 0) -> int:
+        """Forget temporary devices last seen before then, and others last seen before `lasting_since_ms`, their
+        cursors and message ids. Returns how many.
 
         `open_device`, `seen` and every message that was stored count as being seen.
         """
@@ -433,7 +474,9 @@ class Store(Reader):
 
     @abstractmethod
     def remove_account(self, name: str) -> None:
-        """Remove the account, its devices, cursors and tickets. Conversations stay, for the others in them. Who later
+        """Remove the account, its devices, cursors and tickets. Conversations stay, for the others in them. A room
+        without an owner gets one: of its moderators, or else of its members, the one who joined first (by offset, then
+        by name); a room with nobody inside ends. Who later
         gets the same name later is a new member of the direct ones: `joined` where they stand at the first message
         after that, so nothing older is in the backlog, while offsets go on for the others. Raises NoSuchAccountError.
         """

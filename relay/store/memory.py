@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import NamedTuple
 
 from relay.protocol.addresses import conversation_members, is_temporary
 from relay.protocol.codes import ErrorCode
@@ -15,6 +17,7 @@ from relay.protocol.limits import MESSAGE_WINDOW
 from relay.protocol.scram import Credentials
 from relay.store.base import (
     CONTACT_ROOM_MAX,
+    KEEP_ALL,
     Account,
     AccountExistsError,
     Answer,
@@ -32,10 +35,13 @@ from relay.store.base import (
     NoSuchAccountError,
     Reader,
     Refusal,
+    Retention,
     Role,
     Room,
     RoomExistsError,
     Store,
+    deleted_since,
+    quota_exceeded,
     together,
 )
 
@@ -48,7 +54,7 @@ class _Device:
     opened: bool = False
     created_ms: int = 0
     # The latest MESSAGE_WINDOW message ids, ascending, and what was stored under them.
-    sent: dict[int, Entry] = field(default_factory=dict)
+    sent: dict[int, tuple["_Log", Entry]] = field(default_factory=dict)
     # Conversation -> (delivered, read).
     cursors: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -62,6 +68,42 @@ class _User:
     joined: dict[str, int] = field(default_factory=dict)
     blocked: set[str] = field(default_factory=set)
     tickets: dict[str, HeldTicket] = field(default_factory=dict)
+    # Bytes of kept messages that the user has sent.
+    used: int = 0
+
+
+class _Kept(NamedTuple):
+    """The messages from offset `first` on, and who sent each."""
+
+    first: int
+    entries: list[Entry]
+    senders: list[_User]
+
+    @property
+    def head(self) -> int:
+        return self.first + len(self.entries) - 1
+
+
+class _Log:
+    """A conversation's log. `kept` is replaced as a whole, so that readers of other threads see one or the other."""
+
+    def __init__(self) -> None:
+        self.kept = _Kept(1, [], [])
+
+    def append(self, time_ms: int, packet: bytes, sender: _User) -> Entry:
+        """Add a message."""
+        entry = Entry(self.kept.head + 1, time_ms, packet)
+        sender.used += len(packet)
+        self.kept.senders.append(sender)
+        self.kept.entries.append(entry)
+        return entry
+
+    def let_go(self, count: int) -> None:
+        """Delete so many of the oldest messages."""
+        first, entries, senders = self.kept
+        for entry, sender in zip(entries[:count], senders, strict=False):
+            sender.used -= len(entry.packet)
+        self.kept = _Kept(first + count, entries[count:], senders[count:])
 
 
 @dataclass(slots=True)
@@ -77,14 +119,15 @@ class _Room:
 class _MemoryReader(Reader):
     """Reads what the store holds. Other threads may do so while it changes: every look at a container is one step."""
 
-    def __init__(self, users: dict[str, _User], logs: dict[str, list[Entry]], rooms: dict[str, _Room]) -> None:
+    def __init__(self, users: dict[str, _User], logs: dict[str, _Log], rooms: dict[str, _Room]) -> None:
         self._users = users
         self._logs = logs
         self._rooms = rooms
 
     def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
-        after = max(after, 0)
-        entries = self._logs.get(conversation, [])[after : after + limit]
+        first, kept, _ = self._kept(conversation)
+        start = max(after + 1 - first, 0)
+        entries = kept[start : start + limit]
         total_bytes = 0
         for count, entry in enumerate(entries):
             total_bytes += len(entry.packet)
@@ -100,7 +143,7 @@ class _MemoryReader(Reader):
         behind = []
         for conversation, joined in sorted(account.joined.items()):
             delivered = max(joined, known.cursors.get(conversation, (0, 0))[0])
-            head = len(self._logs[conversation])
+            head = self.head(conversation)
             if head > delivered:
                 behind.append(Backlog(conversation, delivered, head))
         return behind
@@ -110,16 +153,17 @@ class _MemoryReader(Reader):
         return account.joined.get(conversation) if account else None
 
     def read_back(self, conversation: str, before: int, limit: int, limit_bytes: int) -> list[Entry]:
-        entries = self._logs.get(conversation, [])[: max(before - 1, 0)][-limit:] if limit > 0 else []
+        first, kept, _ = self._kept(conversation)
+        entries = kept[: max(before - first, 0)][-limit:] if limit > 0 else []
         while len(entries) > 1 and sum(len(entry.packet) for entry in entries) > limit_bytes:
             del entries[0]
         return entries
 
     def first_kept(self, conversation: str) -> int:
-        return 1
+        return self._kept(conversation).first
 
     def head(self, conversation: str) -> int:
-        return len(self._logs.get(conversation, ()))
+        return self._kept(conversation).head
 
     def conversations(self, user: str, device: str, after: str, limit: int) -> list[ConversationInfo]:
         account = self._users.get(user)
@@ -207,27 +251,34 @@ class _MemoryReader(Reader):
     def close(self) -> None:
         pass
 
+    def _kept(self, conversation: str) -> _Kept:
+        log = self._logs.get(conversation)
+        return log.kept if log else _Kept(1, [], [])
+
     def _inside(self, room: str) -> int:
         return sum(role.inside for role in self._rooms[room].roles.values())
 
     def _describe(self, user: str, device: str, name: str) -> ConversationInfo:
-        account, room, log = self._users[user], self._rooms.get(name), self._logs.get(name, [])
+        account, room, kept = self._users[user], self._rooms.get(name), self._kept(name)
         known = account.devices.get(device)
         delivered = known.cursors.get(name, (0, 0))[0] if known else 0
         read = max((other.cursors.get(name, (0, 0))[1] for other in account.devices.values()), default=0)
         joined = account.joined[name]
-        first = 1 if room else joined + 1
-        time_ms = log[-1].time_ms if log else 0
+        first = kept.first if room else max(kept.first, joined + 1)
+        time_ms = kept.entries[-1].time_ms if kept.entries else 0
         return ConversationInfo(
-            name, room.title if room else "", first, len(log), max(delivered, joined), read, time_ms
+            name, room.title if room else "", first, kept.head, max(delivered, joined), read, time_ms
         )
 
 
 class MemoryStore(_MemoryReader, Store):
     """A store that forgets everything with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, retention: Retention = KEEP_ALL) -> None:
         super().__init__({}, {}, {})
+        self._retention = retention
+        # Logs of rooms that ended, until the next sweep.
+        self._ended: list[_Log] = []
         self._secret = os.urandom(32)
         self._generation = os.urandom(8).hex()
         self._changes: dict[str, None] = {}
@@ -241,6 +292,17 @@ class MemoryStore(_MemoryReader, Store):
 
     def maintain(self, idle: bool) -> bool:
         return False
+
+    def sweep(self, time_ms: int) -> None:
+        for log in self._ended:
+            log.let_go(len(log.kept.entries))
+        self._ended.clear()
+        age_ms, limit_bytes, _ = self._retention
+        for log in self._logs.values():
+            if age_ms:
+                log.let_go(sum(1 for _ in takewhile(lambda entry: entry.time_ms < time_ms - age_ms, log.kept.entries)))
+            if limit_bytes:
+                log.let_go(_surplus(log.kept.entries, limit_bytes))
 
     def append(self, items: Sequence[Append], time_ms: int) -> list[Answer]:
         return [together([self._append(part, time_ms) for part in item.apart()]) for item in items]
@@ -264,14 +326,14 @@ class MemoryStore(_MemoryReader, Store):
         if start is None and not lasting and not is_temporary(device):
             return
         for conversation, joined in account.joined.items():
-            known.cursors[conversation] = (max(joined, len(self._logs[conversation]) - (start or 0)), 0)
+            known.cursors[conversation] = (max(joined, self.head(conversation) - (start or 0)), 0)
 
     def advance(self, cursors: Sequence[Cursor]) -> None:
         for user, device, conversation, delivered, read in cursors:
             known = self._device(user, device)
             if known is None or not known.opened or conversation not in self._users[user].joined:
                 continue
-            head = len(self._logs[conversation])
+            head = self.head(conversation)
             was, was_read = known.cursors.get(conversation, (0, 0))
             known.cursors[conversation] = (max(was, min(delivered, head)), max(was_read, min(read or 0, head)))
 
@@ -280,11 +342,11 @@ class MemoryStore(_MemoryReader, Store):
             if known := self._device(user, device):
                 known.seen_ms = max(known.seen_ms, time_ms)
 
-    def forget_devices(self, unused_since_ms: int) -> int:
+    def forget_devices(self, unused_since_ms: int, lasting_since_ms: int = 0) -> int:
         count = 0
         for user in self._users.values():
-            for name in [name for name in user.devices if is_temporary(name)]:
-                if user.devices[name].seen_ms < unused_since_ms:
+            for name in list(user.devices):
+                if user.devices[name].seen_ms < (unused_since_ms if is_temporary(name) else lasting_since_ms):
                     del user.devices[name]
                     count += 1
         return count
@@ -303,7 +365,7 @@ class MemoryStore(_MemoryReader, Store):
         if name in self._rooms:
             raise RoomExistsError(f"there is a room {name} already")
         self._rooms[name] = _Room(title, public, time_ms)
-        self._logs[name] = []
+        self._logs[name] = _Log()
         self.set_role(name, owner, Role.OWNER, time_ms)
 
     def set_room(self, name: str, title: str, public: bool) -> None:
@@ -313,7 +375,7 @@ class MemoryStore(_MemoryReader, Store):
     def remove_room(self, name: str) -> None:
         if self._rooms.pop(name, None) is None:
             return
-        del self._logs[name]
+        self._ended.append(self._logs.pop(name))
         for user in self._users.values():
             _leave(user, name)
 
@@ -328,7 +390,7 @@ class MemoryStore(_MemoryReader, Store):
         if role is None or not role.inside:
             _leave(account, room)
         else:
-            account.joined.setdefault(room, len(self._logs[room]))
+            account.joined.setdefault(room, self.head(room))
 
     def block(self, user: str, blocked: str) -> None:
         if user in self._users and blocked in self._users:
@@ -354,8 +416,10 @@ class MemoryStore(_MemoryReader, Store):
     def remove_account(self, name: str) -> None:
         self._user(name)
         del self._users[name]
-        for room in self._rooms.values():
-            room.roles.pop(name, None)
+        for room in list(self._rooms):
+            role = self._rooms[room].roles.pop(name, None)
+            if role is not None and role.inside:
+                self._hand_over(room)
         for user in self._users.values():
             user.blocked.discard(name)
         self._changes[name] = None
@@ -400,7 +464,7 @@ class MemoryStore(_MemoryReader, Store):
 
     def _append(self, item: Append, time_ms: int) -> Appended | Refusal:
         known = self._device(item.user, item.device)
-        if known and (answer := _answer_again(known, item)):
+        if (answer := known and _answer_again(known, item)) or (answer := self._over_quota(item)):
             return answer
         members = conversation_members(item.conversation)
         if members is None:
@@ -410,15 +474,29 @@ class MemoryStore(_MemoryReader, Store):
                 return Refusal(ErrorCode.NO_SUCH_ROOM, sentence)
         elif refusal := self._direct_obstacle(members, item.user):
             return refusal
-        log = self._logs.setdefault(item.conversation, [])
+        log = self._logs.setdefault(item.conversation, _Log())
         for user in members or ():
-            self._users[user].joined.setdefault(item.conversation, len(log))
+            self._users[user].joined.setdefault(item.conversation, log.kept.head)
         known = known or self._users[item.user].devices.setdefault(item.device, _Device(time_ms))
         known.seen_ms = max(known.seen_ms, time_ms)
-        entry = Entry(len(log) + 1, time_ms, item.packet)
-        log.append(entry)
-        _remember(known, item.message_id, entry)
+        entry = log.append(time_ms, item.packet, self._users[item.user])
+        _remember(known, item.message_id, log, entry)
         return Appended(entry.offset, time_ms)
+
+    def _over_quota(self, item: Append) -> Refusal | None:
+        allowed, size, sender = self._retention.user_bytes, len(item.packet), self._users.get(item.user)
+        used = sender.used if sender else 0
+        return quota_exceeded(used, size, allowed) if allowed and used + size > allowed else None
+
+    def _hand_over(self, room: str) -> None:
+        """Somebody inside is gone: see that the room has an owner, or end it."""
+        roles = self._rooms[room].roles
+        inside = [user for user, role in roles.items() if role.inside]
+        if not inside:
+            self.remove_room(room)
+        elif not self.owners(room):
+            heir = min(inside, key=lambda user: (roles[user] != Role.MODERATOR, self._users[user].joined[room], user))
+            roles[heir] = Role.OWNER
 
     def _direct_obstacle(self, members: tuple[str, str], sender: str) -> Refusal | None:
         other = members[0] if members[1] == sender else members[1]
@@ -454,7 +532,9 @@ def _leave(user: _User, conversation: str) -> None:
 def _answer_again(device: _Device, item: Append) -> Appended | Refusal | None:
     """The answer to a message id that was stored before or is too old; None for a new one."""
     if item.message_id in device.sent:
-        offset, time_ms, packet = device.sent[item.message_id]
+        log, (offset, time_ms, packet) = device.sent[item.message_id]
+        if offset < log.kept.first:
+            return deleted_since(item.message_id)
         if packet != item.packet:
             return Refusal(ErrorCode.ID_REUSED, f"message id {item.message_id} was used for another message")
         return Appended(offset, time_ms, True)
@@ -466,10 +546,20 @@ def _answer_again(device: _Device, item: Append) -> Appended | Refusal | None:
     return None
 
 
-def _remember(device: _Device, message_id: int, entry: Entry) -> None:
+def _remember(device: _Device, message_id: int, log: _Log, entry: Entry) -> None:
     in_order = message_id > next(reversed(device.sent), 0)
-    device.sent[message_id] = entry
+    device.sent[message_id] = log, entry
     if not in_order:
         device.sent = dict(sorted(device.sent.items()))
     if len(device.sent) > MESSAGE_WINDOW:
         del device.sent[next(iter(device.sent))]
+
+
+def _surplus(entries: Sequence[Entry], limit_bytes: int) -> int:
+    """How many of the oldest have to go so that the others have at most `limit_bytes`."""
+    surplus = sum(len(entry.packet) for entry in entries) - limit_bytes
+    count = 0
+    while surplus > 0:
+        surplus -= len(entries[count].packet)
+        count += 1
+    return count

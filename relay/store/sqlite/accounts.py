@@ -12,6 +12,7 @@ from relay.protocol.scram import Credentials
 from relay.store.base import AccountExistsError, NoSuchAccountError
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.devices import remove_devices
+from relay.store.sqlite.rooms import hand_over_rooms
 
 # A relay looks several times a second; so many changes between two looks are thousands of commands.
 _CHANGES_KEPT = 10_000
@@ -51,7 +52,9 @@ class Accounts:
             row = self._database.row("SELECT id FROM users WHERE name = ?", (name,))
             if row is None:
                 raise NoSuchAccountError(no_such_account(name))
+            hand_over_rooms(self._database, row[0])
             remove_devices(self._database, "SELECT id FROM devices WHERE user_id = ?", row)
+            execute("DELETE FROM usage WHERE user_id = ?", row)
             execute("DELETE FROM members WHERE user_id = ?", row)
             execute("DELETE FROM tickets WHERE user_id = ?", row)
             execute("DELETE FROM blocks WHERE user_id = ?1 OR blocked_id = ?1", row)

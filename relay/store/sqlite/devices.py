@@ -25,8 +25,8 @@ ON CONFLICT DO UPDATE SET delivered = max(delivered, excluded.delivered), read =
 
 # A message counts as being seen; its time is in the latest block of ids, or still in memory.
 _UNUSED = """
-SELECT id FROM devices d
-WHERE temporary AND seen_ms < ?1 AND NOT EXISTS (SELECT 1 FROM sent WHERE device_id = d.id AND time_ms >= ?1)
+SELECT id, user_id FROM devices d
+WHERE temporary = ?1 AND seen_ms < ?2 AND NOT EXISTS (SELECT 1 FROM sent WHERE device_id = d.id AND time_ms >= ?2)
 """
 
 
@@ -77,20 +77,22 @@ class Devices:
             for user, device in devices:
                 self._database.execute(sql, (time_ms, device, user))
 
-    def forget(self, unused_since_ms: int) -> int:
+    def forget(self, unused_since_ms: int, lasting_since_ms: int) -> int:
         """See Store.forget_devices."""
         with self._database.change():
-            rows = self._database.rows(_UNUSED, (unused_since_ms,))
-            unused = [device_id for (device_id,) in rows if not self._sent_since(device_id, unused_since_ms)]
-            for device_id in unused:
-                remove_devices(self._database, "VALUES (?)", (device_id,))
-        if unused:
+            count = self._forget(True, unused_since_ms)
+            if lasting_since_ms:
+                count += self._forget(False, lasting_since_ms)
+        if count:
             self._log.forget()
-        return len(unused)
+        return count
 
     def forget_one(self, user: str, device: str) -> bool:
         """See Store.forget_device."""
-        sql = "SELECT d.id, d.opened FROM devices d JOIN users u ON u.id = d.user_id WHERE u.name = ? AND d.name = ?"
+        sql = (
+            "SELECT d.id, d.user_id, d.opened FROM devices d JOIN users u ON u.id = d.user_id "
+            "WHERE u.name = ? AND d.name = ?"
+        )
         with self._database.change():
             self._database.execute(
                 "DELETE FROM tickets WHERE device = ? AND user_id = (SELECT id FROM users WHERE name = ?)",
@@ -99,9 +101,21 @@ class Devices:
             known = self._database.row(sql, (user, device))
             if known is None:
                 return False
-            remove_devices(self._database, "VALUES (?)", known[:1])
+            device_id, user_id, opened = known
+            self._remove(device_id, user_id)
         self._log.forget_device(user, device)
-        return bool(known[1])
+        return bool(opened)
+
+    def _forget(self, temporary: bool, since_ms: int) -> int:
+        rows = self._database.rows(_UNUSED, (temporary, since_ms))
+        unused = [row for row in rows if not self._sent_since(row[0], since_ms)]
+        for device_id, user_id in unused:
+            self._remove(device_id, user_id)
+        return len(unused)
+
+    def _remove(self, device_id: int, user_id: int) -> None:
+        remove_devices(self._database, "VALUES (?)", (device_id,))
+        self._log.usage.keep_sender(device_id, user_id)
 
     def _sent_since(self, device_id: int, time_ms: int) -> bool:
         window = self._log.unindexed.window(device_id)

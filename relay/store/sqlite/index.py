@@ -47,6 +47,8 @@ class Index:
         self._windows_left: list[Window] = []
         self._end = 0
         self._pieces = 0
+        # Somebody wants everything indexed soon.
+        self._asked = False
         # When the write-ahead log was last looked at.
         self._looked_seq = 0
         self._groups_since = 0
@@ -54,6 +56,10 @@ class Index:
     def restart(self) -> None:
         """The tails were read anew: nothing is put aside."""
         self._runs_left, self._windows_left = [], []
+
+    def ask(self) -> None:
+        """Index all that is there now with the next pieces, however little it is."""
+        self._asked = True
 
     def maintain(self, idle: bool) -> bool:
         """See Store.maintain. Raises StoreError; what was to be written then stays due."""
@@ -74,9 +80,10 @@ class Index:
     def _is_due(self, idle: bool) -> bool:
         """Whether there is something to index now; puts the tail aside when its time has come."""
         if len(self._unindexed.tails) == 1:
-            due = min(_INDEX_IDLE, self._every) if idle else self._every
+            due = 1 if self._asked else min(_INDEX_IDLE, self._every) if idle else self._every
             if self._unindexed.committed_seq - self._unindexed.tails[0].start < due:
                 return False
+            self._asked = False
             self._put_aside()
         return True
 

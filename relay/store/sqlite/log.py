@@ -12,14 +12,15 @@ from typing import Any
 from relay.protocol.addresses import conversation_members, is_temporary
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import MESSAGE_WINDOW
-from relay.protocol.runs import payload_at
-from relay.store.base import Answer, Append, Appended, Refusal, together
+from relay.protocol.runs import payload_at, size_of
+from relay.store.base import KEEP_ALL, Answer, Append, Appended, Refusal, deleted_since, together
 from relay.store.sqlite.cache import Cache
 from relay.store.sqlite.checksum import CHECKED, is_intact, message_checksum
 from relay.store.sqlite.database import Database, damaged
 from relay.store.sqlite.index import Index, indexed_head
 from relay.store.sqlite.schema import KIND_DIRECT, ROLE_MEMBER
 from relay.store.sqlite.tail import Run, Tail, Unindexed
+from relay.store.sqlite.usage import Usage
 from relay.store.sqlite.window import Window, complete
 
 # One statement for many rows gives the interpreter lock away once; beside a busy event loop each time costs a wait
@@ -51,6 +52,13 @@ FROM devices WHERE user_id = ? AND name = ?
 
 # The row that holds the message with this seq.
 _STORED = f"SELECT seq, {CHECKED} FROM log WHERE seq <= ? ORDER BY seq DESC LIMIT 1"  # noqa: S608
+
+# The last seq of that row, the message's offset less its seq, and the first offset kept.
+_PLACE = """
+SELECT l.seq + l.total - 1, l."offset" - l.seq, c.first_kept
+FROM log l LEFT JOIN conversations c ON c.id = l.conversation_id
+WHERE l.seq <= ? ORDER BY l.seq DESC LIMIT 1
+"""
 
 _INSERTS = [_insert_sql(rows) for rows in _SIZES]
 
@@ -96,9 +104,10 @@ class Log:
     Nothing is read from the database before `load`.
     """
 
-    def __init__(self, database: Database, index_every: int) -> None:
+    def __init__(self, database: Database, index_every: int, usage: Usage | None = None) -> None:
         self.unindexed = Unindexed()
         self.loaded = False
+        self.usage = usage or Usage(database, KEEP_ALL)
         self._database = database
         self.index = Index(database, self.unindexed, index_every)
         self._seq = 0
@@ -139,6 +148,7 @@ class Log:
                 window.insert(message_id + step, seq + step)
             window.seen_ms = max(window.seen_ms, time_ms)
             self._seq = seq + total - 1
+        self.usage.load(self._seq)
         self.index.restart()
         self.unindexed.tails = (tail,)
         self.unindexed.committed_seq = self._seq
@@ -149,6 +159,7 @@ class Log:
         self._conversations.forget()
         self._senders.forget()
         self._windows.forget()
+        self.usage.forget()
 
     def forget_device(self, user: str, device: str) -> None:
         """Forget what is known of one device by name: it was made."""
@@ -212,6 +223,8 @@ class Log:
             window = self._windows[user, device]
             if message_id <= window.last_id and (answer := self._append_again(window, item)):
                 return answer
+            if self.usage.counts and (refusal := self._check_quota(item)):
+                return refusal
             self._senders[name, user]
             conversation = self._conversations[name]
             if not window.device_id:
@@ -237,6 +250,8 @@ class Log:
         else:
             run.seqs.append(seq)
             window.insert(message_id, seq)
+        if self.usage.counts:
+            self.usage.note(user, device_id, size_of(packet, total))
         window.seen_ms = time_ms
         tail.windows[device_id] = window
         checksum = message_checksum(conversation.id, offset, time_ms, device_id, message_id, packet, total)
@@ -253,6 +268,15 @@ class Log:
         self._database.ensure_begun()
         self._insert()
         return self._answer_again(window, item.message_id, item.packet)
+
+    def _check_quota(self, item: Append) -> Answer | None:
+        """Why the item may not be stored, if so. A run that does not fit as a whole is taken apart: its first messages
+        may.
+        """
+        refusal = self.usage.refusal(item.user, size_of(item.packet, item.total))
+        if refusal is None or item.total == 1:
+            return refusal
+        return together([self._append(part) for part in item.apart()])  # type: ignore[misc]
 
     def _insert(self) -> None:
         """Insert the rows taken in since the last time."""
@@ -277,6 +301,8 @@ class Log:
                     f"message id {message_id} is more than {MESSAGE_WINDOW} messages old; ids must grow",
                 )
             return None
+        if self._is_deleted(seq):
+            return deleted_since(message_id)
         first, *row = self._database.row(_STORED, (seq,)) or (0, None)
         if not is_intact(row):
             raise damaged(self._database.path, f"the message with id {message_id} of a device")
@@ -287,6 +313,14 @@ class Log:
         if payload_at(stored, total, place) != packet:
             return Refusal(ErrorCode.ID_REUSED, f"message id {message_id} was used for another message")
         return Appended(offset + place, time_ms, True)
+
+    def _is_deleted(self, seq: int) -> bool:
+        """Whether retention has deleted the message; its row may still be there for others of its run."""
+        (deleted_seq,) = self._database.rows("SELECT value FROM facts WHERE name = 'deleted_seq'")[0]
+        if seq > deleted_seq:
+            return False
+        row = self._database.row(_PLACE, (seq,))
+        return row is None or seq > row[0] or row[1] + seq < row[2]
 
     def _find_conversation(self, name: str) -> Conversation:
         members = conversation_members(name)

@@ -5,7 +5,7 @@ What was appended lately is found in memory, see `tail`; the rest through the in
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from relay.store.base import (
     Reader,
     Role,
     Room,
+    StoreBrokenError,
 )
 from relay.store.sqlite import queries
 from relay.store.sqlite.checksum import CHECKED, is_intact
@@ -86,15 +87,15 @@ class SqliteReader(Reader):
             self._connection = connection or open_for_reading(path)
 
     def read(self, conversation: str, after: int, limit: int, limit_bytes: int) -> list[Entry]:
-        with self._reading_log():
-            conversation_id, first_kept = self._find(conversation)
-            after = max(after, first_kept - 1)
-            seqs = self._seqs(conversation_id, after, limit)
-            return self._entries(conversation, conversation_id, after + 1, seqs, limit_bytes)
+        def look(conversation_id: int, first_kept: int) -> list[Entry]:
+            start = max(after, first_kept - 1)
+            seqs = self._seqs(conversation_id, start, limit)
+            return self._entries(conversation, conversation_id, start + 1, seqs, limit_bytes)
+
+        return self._undisturbed(conversation, look)
 
     def read_back(self, conversation: str, before: int, limit: int, limit_bytes: int) -> list[Entry]:
-        with self._reading_log():
-            conversation_id, first_kept = self._find(conversation)
+        def look(conversation_id: int, first_kept: int) -> list[Entry]:
             end = min(before - 1, self._head(conversation_id))
             after = max(first_kept - 1, end - limit)
             seqs = self._seqs(conversation_id, after, max(end - after, 0))
@@ -102,6 +103,8 @@ class SqliteReader(Reader):
             while len(sizes) > 1 and sum(sizes) > limit_bytes:
                 del sizes[0], seqs[0]
             return self._entries(conversation, conversation_id, end - len(seqs) + 1, seqs, sum(sizes))
+
+        return self._undisturbed(conversation, look)
 
     def first_kept(self, conversation: str) -> int:
         with self._explained():
@@ -221,8 +224,9 @@ class SqliteReader(Reader):
         head = self._head(conversation_id)
         seqs = self._seqs(conversation_id, head - 1, 1) if head else []
         time_ms = 0
-        for (found,) in self._connection.execute(queries.TIME, (seqs or (0,))):
-            time_ms = found
+        if head >= first_kept:
+            for (found,) in self._connection.execute(queries.TIME, (seqs or (0,))):
+                time_ms = found
         delivered = max(delivered, joined)
         first = first_kept if title is not None else max(first_kept, joined + 1)
         return ConversationInfo(name, title or "", first, head, delivered, read, time_ms)
@@ -275,6 +279,17 @@ class SqliteReader(Reader):
         if len(entries) < len(seqs):
             raise damaged(self._path, f"message {offset + len(entries)} of {conversation}")
         return entries
+
+    def _undisturbed(self, conversation: str, look: Callable[[int, int], list[Entry]]) -> list[Entry]:
+        """What `look(conversation_id, first_kept)` finds; once more if retention deleted meanwhile what it looked for."""
+        with self._reading_log():
+            while True:
+                found = self._find(conversation)
+                try:
+                    return look(*found)
+                except StoreBrokenError:
+                    if found == self._find(conversation):
+                        raise
 
     def _reading_log(self) -> AbstractContextManager[None]:
         """Around everything that looks at the log or at what is not indexed."""

@@ -5,6 +5,7 @@ from relay.store.base import NoSuchAccountError, Role, RoomExistsError
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.log import Log
 from relay.store.sqlite.schema import (
+    KIND_ENDED,
     KIND_ROOM,
     ROLE_BANNED,
     ROLE_INVITED,
@@ -32,6 +33,18 @@ ON CONFLICT DO UPDATE SET
 # Cursors from an earlier membership end with it.
 _DROP_CURSORS = """
 DELETE FROM cursors WHERE conversation_id = ? AND device_id IN (SELECT id FROM devices WHERE user_id = ?)
+"""
+
+_LEFT_ROOMS = """
+SELECT m.conversation_id FROM members m JOIN rooms r ON r.conversation_id = m.conversation_id
+WHERE m.user_id = ? AND m.role >= 0
+"""
+
+# Of those inside but one: an owner, or else the moderator, or else the member who joined first.
+_HEIR = """
+SELECT m.user_id, m.role FROM members m JOIN users u ON u.id = m.user_id
+WHERE m.conversation_id = ? AND m.role >= 0 AND m.user_id != ?
+ORDER BY m.role DESC, m.joined, u.name LIMIT 1
 """
 
 
@@ -64,16 +77,12 @@ class Rooms:
             self._database.execute(sql, (title, public, room_id))
 
     def remove(self, name: str) -> None:
-        """See Store.remove_room. The log keeps its rows, under a name that nobody can ask for."""
-        execute = self._database.execute
+        """See Store.remove_room."""
         with self._database.change():
             room_id = self._room(name)
             if room_id is None:
                 return
-            execute("DELETE FROM members WHERE conversation_id = ?", (room_id,))
-            execute("DELETE FROM cursors WHERE conversation_id = ?", (room_id,))
-            execute("DELETE FROM rooms WHERE conversation_id = ?", (room_id,))
-            execute("UPDATE conversations SET name = ? WHERE id = ?", (f"{name}#{room_id}", room_id))
+            end_room(self._database, room_id)
         self._log.forget_conversation(name)
 
     def set_role(self, name: str, user: str, role: Role | None) -> None:
@@ -116,3 +125,22 @@ class Rooms:
     def _user(self, name: str) -> int | None:
         row = self._database.row("SELECT id FROM users WHERE name = ?", (name,))
         return row[0] if row else None
+
+
+def hand_over_rooms(database: Database, user_id: int) -> None:
+    """See Store.remove_account: the user is about to leave every room; the rooms get an owner, or end."""
+    for (room_id,) in database.rows(_LEFT_ROOMS, (user_id,)):
+        heir = database.row(_HEIR, (room_id, user_id))
+        if heir is None:
+            end_room(database, room_id)
+        elif heir[1] != ROLE_OWNER:
+            sql = "UPDATE members SET role = ? WHERE user_id = ? AND conversation_id = ?"
+            database.execute(sql, (ROLE_OWNER, heir[0], room_id))
+
+
+def end_room(database: Database, room_id: int) -> None:
+    """Take everybody out. The log keeps its rows until the next sweep, under a name that nobody can ask for."""
+    for table in ("members", "cursors", "rooms"):
+        database.execute(f"DELETE FROM {table} WHERE conversation_id = ?", (room_id,))  # noqa: S608
+    sql = "UPDATE conversations SET name = name || '#' || id, kind = ? WHERE id = ?"
+    database.execute(sql, (KIND_ENDED, room_id))

@@ -21,6 +21,8 @@ APPLICATION_ID = 0x52656C79
 
 KIND_DIRECT = 0
 KIND_ROOM = 1
+# A room that ended: retention deletes its messages, and then its row.
+KIND_ENDED = 2
 
 # Roles below 0 are outside: they get no messages.
 ROLE_MEMBER = 0
@@ -163,6 +165,21 @@ CREATE TABLE tickets (
 """
 
 
+_VERSION_6 = """
+-- kept_bytes: packets of the messages from first_kept on, as far as they are counted.
+ALTER TABLE conversations ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE conversations SET kind = 2 WHERE kind = 1 AND id NOT IN (SELECT conversation_id FROM rooms);
+CREATE INDEX ended_conversations ON conversations (id) WHERE kind = 2;
+
+-- Kept packets that a device has sent, as far as they are counted. The row outlives the device until they are deleted.
+CREATE TABLE usage (device_id INTEGER PRIMARY KEY, user_id INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+CREATE INDEX usage_of_user ON usage (user_id);
+
+-- Up to which row of the log bytes are counted, and the highest row that retention has deleted.
+INSERT INTO facts VALUES ('counted_seq', 0), ('deleted_seq', 0);
+"""
+
+
 def _create(database: Database) -> None:
     database.execute(_VERSION_1)
     database.execute("INSERT INTO facts VALUES ('secret', ?)", (os.urandom(32),))
@@ -195,8 +212,19 @@ def _add_tickets(database: Database) -> None:
     database.execute(_VERSION_5)
 
 
+def _add_retention(database: Database) -> None:
+    database.execute(_VERSION_6)
+
+
 # Entry n leads from version n to n + 1.
-MIGRATIONS: list[Callable[[Database], None]] = [_create, _add_rooms, _name_generation, _add_runs, _add_tickets]
+MIGRATIONS: list[Callable[[Database], None]] = [
+    _create,
+    _add_rooms,
+    _name_generation,
+    _add_runs,
+    _add_tickets,
+    _add_retention,
+]
 
 
 def prepare(database: Database, migrations: list[Callable[[Database], None]] = MIGRATIONS) -> None:

@@ -8,12 +8,14 @@ import apsw
 
 from relay.protocol.scram import Credentials
 from relay.store.base import (
+    KEEP_ALL,
     Answer,
     Append,
     Arrival,
     Cursor,
     HeldTicket,
     Reader,
+    Retention,
     Role,
     Store,
 )
@@ -24,8 +26,10 @@ from relay.store.sqlite.devices import Devices
 from relay.store.sqlite.index import INDEX_EVERY
 from relay.store.sqlite.log import Log
 from relay.store.sqlite.reader import SqliteReader
+from relay.store.sqlite.retention import Sweeper
 from relay.store.sqlite.rooms import Rooms
 from relay.store.sqlite.tickets import HeldTickets
+from relay.store.sqlite.usage import Usage
 
 
 class SqliteStore(SqliteReader, Store):
@@ -35,11 +39,13 @@ class SqliteStore(SqliteReader, Store):
     holds the directory's DataLock: it keeps in memory what is not indexed yet, and reads it at the first use.
     """
 
-    def __init__(self, directory: Path, *, index_every: int = INDEX_EVERY) -> None:
+    def __init__(self, directory: Path, *, index_every: int = INDEX_EVERY, retention: Retention = KEEP_ALL) -> None:
         self._database = Database(directory)
         try:
             schema.prepare(self._database)
-            self._log = Log(self._database, index_every)
+            usage = Usage(self._database, retention)
+            self._log = Log(self._database, index_every, usage)
+            self._sweeper = Sweeper(self._database, self._log.unindexed, self._log.index, usage, retention)
             self._devices = Devices(self._database, self._log)
             with self._database.reading():
                 self._accounts = Accounts(self._database)
@@ -63,7 +69,11 @@ class SqliteStore(SqliteReader, Store):
 
     def maintain(self, idle: bool) -> bool:
         self._load()
-        return self._log.index.maintain(idle)
+        return self._log.index.maintain(idle) or self._sweeper.maintain(idle)
+
+    def sweep(self, time_ms: int) -> None:
+        self._load()
+        self._sweeper.begin(time_ms)
 
     def append(self, items: Sequence[Append], time_ms: int) -> list[Answer]:
         self._load()
@@ -108,9 +118,9 @@ class SqliteStore(SqliteReader, Store):
     def seen(self, devices: Sequence[tuple[str, str]], time_ms: int) -> None:
         self._devices.seen(devices, time_ms)
 
-    def forget_devices(self, unused_since_ms: int) -> int:
+    def forget_devices(self, unused_since_ms: int, lasting_since_ms: int = 0) -> int:
         self._load()
-        return self._devices.forget(unused_since_ms)
+        return self._devices.forget(unused_since_ms, lasting_since_ms)
 
     def forget_device(self, user: str, device: str) -> bool:
         self._load()

@@ -14,7 +14,7 @@ import apsw
 
 from relay.protocol.addresses import conversation_members, is_name
 from relay.store.base import StoreBrokenError, StoreError
-from relay.store.sqlite.schema import KIND_DIRECT, KIND_ROOM
+from relay.store.sqlite.schema import KIND_DIRECT, KIND_ENDED, KIND_ROOM
 from relay.store.sqlite.snapshot import Snapshot
 
 # Of a database that is damaged everywhere, the first will do.
@@ -216,7 +216,10 @@ class _Logs:
         self._report.conversations += 1
         members = conversation_members(name)
         direct = members is not None and all(is_name(member) for member in members) and members[0] <= members[1]
-        if not (direct if kind == KIND_DIRECT else kind == KIND_ROOM and name.startswith("#")) or first_kept < 1:
+        if (
+            not (direct if kind == KIND_DIRECT else kind in (KIND_ROOM, KIND_ENDED) and name.startswith("#"))
+            or first_kept < 1
+        ):
             self._report.add("rooms", f"conversation {name!r} is altered")
         head = self._heads[number] = self._snapshot.reader.head(name)
         if head < first_kept - 1:
