@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from relay.store.base import KEEP_ALL, Retention
 from relay.store.sqlite import SqliteStore
 
 _numbers = itertools.count()
@@ -18,11 +19,12 @@ class Disk:
     def __init__(self, root: Path, index_every: int = 65_536) -> None:
         self._root = root
         self._index_every = index_every
+        self.retention: Retention = KEEP_ALL
         self._open: list[SqliteStore] = []
         self.directory = root / f"data{next(_numbers)}"
 
     def open(self) -> SqliteStore:
-        store = SqliteStore(self.directory, index_every=self._index_every)
+        store = SqliteStore(self.directory, index_every=self._index_every, retention=self.retention)
         self._open.append(store)
         return store
 

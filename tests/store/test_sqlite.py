@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from relay.store.base import Store
+from relay.store.base import Retention, Store
 from relay.store.sqlite import SqliteStore
 from tests.store.contract import StoreContract
 from tests.store.disk import Disk, disk
+from tests.store.retaining import Make, RetentionContract
 
 
-class OnDisk(StoreContract):
+class OnDisk(StoreContract, RetentionContract):
     index_every = 65_536
 
     @pytest.fixture
@@ -23,6 +24,14 @@ class OnDisk(StoreContract):
     @pytest.fixture
     def store(self, disk: Disk) -> Store:
         return disk.open()
+
+    @pytest.fixture
+    def make(self, disk: Disk) -> Make:
+        def make(retention: Retention) -> Store:
+            disk.retention = retention
+            return disk.open()
+
+        return make
 
 
 class TestSqliteStore(OnDisk):

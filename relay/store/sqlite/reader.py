@@ -281,7 +281,7 @@ class SqliteReader(Reader):
         return entries
 
     def _undisturbed(self, conversation: str, look: Callable[[int, int], list[Entry]]) -> list[Entry]:
-        """What `look(conversation_id, first_kept)` finds; once more if retention deleted meanwhile what it looked for."""
+        """What `look(conversation_id, first_kept)` finds; again if retention deleted meanwhile what was looked for."""
         with self._reading_log():
             while True:
                 found = self._find(conversation)

@@ -1,9 +1,9 @@
 """Deletes what is not kept any more, in pieces of a few milliseconds between the groups of appends.
 
-By age the log is eaten from its beginning: rows stand there in the order of time. By size, and for rooms that ended, the
-index tells the oldest rows of a conversation. Only rows that are indexed are deleted, so that a start never misses one
-of the tail; and the last run of a conversation's index stays, because it tells the head. Each piece is one transaction
-that also moves `first_kept`: what can be read begins there, and readers never see half of it.
+By age the log is eaten from its beginning: rows stand there in the order of time. By size, and for rooms that ended,
+the index tells the oldest rows of a conversation. Only rows that are indexed are deleted, so that a start never misses
+one of the tail; and the last run of a conversation's index stays, because it tells the head. Each piece is one
+transaction that also moves `first_kept`: what can be read begins there, and readers never see half of it.
 """
 
 import json
