@@ -32,7 +32,7 @@ from relay.session.handshake import Handshake, Terms
 from relay.session.outbox import Turn
 from relay.session.registry import Registry
 from relay.session.session import Session, Surroundings
-from relay.store.base import Account, Answer, Append, Arrival, Refusal, Store, StoreBrokenError, StoreError
+from relay.store.base import Account, Answer, Append, Arrival, Refusal, Retention, Store, StoreBrokenError, StoreError
 from relay.store.lock import DataLock
 from relay.store.sqlite import SqliteStore
 from relay.store.worker import StoreWorker
@@ -57,6 +57,15 @@ _HOUSEKEEPING_S = 0.25
 _TEMPORARY_DEVICE_MS = 3600 * 1000
 _FORGET_S = 60.0
 
+# Other devices are looked through every so often: that reads all of them. Not before the first hour of the relay is
+# over, so that those who come back after a long pause of the relay itself are still known.
+_EXPIRE_EVERY_S = 3600.0
+
+_DAY_MS = 24 * 3600 * 1000
+
+# What need not be kept any more is deleted so often, in pieces. It costs two look-ups when there is nothing.
+_SWEEP_S = 5.0
+
 # The tickets of live sessions are made good for longer so many times in a lifetime, a few at a time, because the
 # thread that does it is the one that stores messages.
 _KEEPS_PER_LIFETIME = 4
@@ -70,9 +79,6 @@ _SWITCH_INTERVAL_S = 0.0005
 # Parts of a session refer to each other, so the collector has to run. But what a login makes stays, and at Python's
 # own threshold of 700 looking at it again and again was a sixth of what a login costs.
 _GC_THRESHOLDS = (20_000, 20, 20)
-
-_ROOM_MEMBERS_MAX = 10_000
-_ROOMS_PER_USER_MAX = 1_000
 
 
 class StartError(Exception):
@@ -117,6 +123,8 @@ class Relay:
         self._saving = _Trouble("what devices have received cannot be noted")
         self._looking = _Trouble("changes of accounts are not seen")
         self._forgetting = _Trouble("unused devices cannot be forgotten")
+        self._sweeping = _Trouble("old messages cannot be deleted")
+        self._expire_at = time.monotonic() + _EXPIRE_EVERY_S
         self._keeping = _Trouble("tickets of live sessions are not kept")
 
     @property
@@ -143,6 +151,7 @@ class Relay:
             gevent.spawn(_every, _HOUSEKEEPING_S, self.router.receipts.tick),
             gevent.spawn(_every, _HOUSEKEEPING_S, self._housekeep),
             gevent.spawn(_every, _FORGET_S, self._forget_devices),
+            gevent.spawn(_every, _SWEEP_S, self._sweep),
         ]
         if self._tickets.enabled:
             every_s = self.settings.ticket_lifetime_s / _KEEPS_PER_LIFETIME
@@ -164,7 +173,7 @@ class Relay:
             listener.stop()
         self._handshake.stop()
         for session in self.registry.sessions():
-            session.pause()
+            session.hold()
         try:
             self._ask(lambda store: None)
         except StoreError as error:
@@ -183,7 +192,7 @@ class Relay:
             Limits(
                 settings.sessions_per_user_max,
                 settings.calls_in_flight_max,
-                Bounds(_ROOM_MEMBERS_MAX, _ROOMS_PER_USER_MAX),
+                Bounds(settings.room_members_max, settings.rooms_per_user_max),
             ),
         )
         self.registry = Registry(
@@ -216,7 +225,11 @@ class Relay:
         opened.callback(self._lock.release)
         hub_post = HubPost()
         opened.callback(hub_post.close)
-        store = SqliteStore(self.settings.data)
+        settings = self.settings
+        store = SqliteStore(
+            settings.data,
+            retention=Retention(settings.retention_days * _DAY_MS, settings.retention_bytes, settings.user_quota_bytes),
+        )
         opened.callback(store.close)
         self._worker = StoreWorker(
             store,
@@ -324,9 +337,16 @@ class Relay:
 
         def forget(store: Store) -> None:
             store.seen(live, _clock_ms())
-            store.forget_devices(_clock_ms() - _TEMPORARY_DEVICE_MS)
+            store.forget_devices(_clock_ms() - _TEMPORARY_DEVICE_MS, unused_since_ms)
 
+        unused_since_ms = 0
+        if self.settings.device_expiry_days and time.monotonic() >= self._expire_at:
+            self._expire_at = time.monotonic() + _EXPIRE_EVERY_S
+            unused_since_ms = _clock_ms() - self.settings.device_expiry_days * _DAY_MS
         self._worker.write(forget, self._forgetting.note)
+
+    def _sweep(self) -> None:
+        self._worker.write(lambda store: store.sweep(_clock_ms()), self._sweeping.note)
 
 
 def run(settings: Settings) -> int:

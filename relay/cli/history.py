@@ -1,6 +1,7 @@
 """`relay history`, `conversations`, `receipts` and `device`: what is kept, and for which devices."""
 
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,6 +9,9 @@ from relay.cli.connection import complete_address, connected, connection_options
 from relay.cli.display import colours_wanted, escape_line, iso_time, message_line, put_json, put_line
 from relay.cli.listen import message_row
 from relay.cli.outcome import CommandError, Exit, examples
+
+if TYPE_CHECKING:
+    from relay_client import Client
 
 _conversation = click.argument("conversation", shell_complete=complete_address)
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -29,11 +33,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="One JSON object a 
 def history(conversation: str, last: int, before: int | None, after: int | None, as_json: bool, url: str) -> None:
     """Show the messages of a conversation: with a user, or in a room ('#ops').
 
-    Nothing is marked as read or delivered by it.
+    Nothing is marked as read or delivered by it. What was asked for and is no longer kept is named on standard error.
     """
     if after is not None and before is not None:
         raise CommandError("give either --after or --before", Exit.USAGE)
-    colours = colours_wanted()
+    colours, count = colours_wanted(), 0
     with connected(url) as client:
         messages = client.history(conversation, after=after, before=before)
         if after is None:
@@ -43,6 +47,19 @@ def history(conversation: str, last: int, before: int | None, after: int | None,
                 put_json(message_row(message))
             else:
                 put_line(message_line(message, client.user, colours))
+            count += 1
+        _tell_deleted(client, conversation, after + 1 if after is not None else 1 if count < last else None, before)
+
+
+def _tell_deleted(client: "Client", conversation: str, wanted: int | None, before: int | None) -> None:
+    """Say on standard error which of the messages from offset `wanted` on retention has deleted."""
+    if wanted is None:
+        return
+    place: Any = client.call("relay", "history.read", conversation=conversation, limit=1)
+    last = min(place["kept"], before or place["kept"]) - 1
+    if place["kept"] == place["first"] and wanted <= last:
+        which = f"messages {wanted}-{last} are" if wanted < last else f"message {last} is"
+        click.echo(f"{which} no longer kept", err=True)
 
 
 @click.command(epilog=examples("relay conversations", "relay conversations --json | jq 'select(.unread > 0)'"))

@@ -25,10 +25,10 @@ class PayloadError(ValueError):
 _CONTAINERS = (dict, list, tuple)
 
 
-def encode_body(value: Value | bytearray | memoryview) -> tuple[str, bytes]:
+def encode_body(value: Value | bytearray | memoryview, limit: int = BODY_MAX) -> tuple[str, bytes]:
     """(content type, body) for a value: str as text, bytes as they are, anything else as msgpack.
 
-    Raises PayloadError for what msgpack cannot say, or for a body over BODY_MAX bytes.
+    Raises PayloadError for what msgpack cannot say, or for a body over `limit` bytes.
     """
     try:
         if isinstance(value, str):
@@ -40,8 +40,8 @@ def encode_body(value: Value | bytearray | memoryview) -> tuple[str, bytes]:
             content_type, body = MSGPACK, msgpack.packb(value, use_bin_type=True)
     except (TypeError, ValueError, OverflowError) as error:
         raise PayloadError(f"this value cannot be sent: {error}") from None
-    if len(body) > BODY_MAX:
-        raise PayloadError(f"a body holds at most {BODY_MAX} bytes; this one has {len(body)}")
+    if len(body) > limit:
+        raise PayloadError(f"a body holds at most {limit} bytes; this one has {len(body)}")
     return content_type, body
 
 

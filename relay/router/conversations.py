@@ -82,23 +82,25 @@ class Conversations:
         for conversation, items in stored.items():
             self._deliver(conversation, items)
 
-    def receive(self, session: Subscriber, start: int | None, done: Callable[[StoreError | None], None]) -> None:
-        """Begin to deliver to a session: what its device has not processed yet, then what comes."""
+    def receive(self, session: Subscriber, start: int | None, done: Callable[[bool | StoreError], None]) -> None:
+        """Begin to deliver to a session: what its device has not processed yet, then what comes. `done` gets whether
+        the device was not known.
+        """
         if session.feed is not None:
-            done(None)
+            done(False)
             return
         feed = session.feed = Feed(session, self._log)
         user, device, now_ms = session.user, session.device, self._clock_ms()
 
-        def open_device(store: Store) -> list[Backlog]:
-            store.open_device(user, device, start, now_ms)
-            return store.backlog(user, device)
+        def open_device(store: Store) -> tuple[bool, list[Backlog]]:
+            return store.open_device(user, device, start, now_ms), store.backlog(user, device)
 
-        def opened(backlogs: list[Backlog] | StoreError) -> None:
-            if isinstance(backlogs, StoreError):
-                failed(backlogs)
+        def opened(outcome: tuple[bool, list[Backlog]] | StoreError) -> None:
+            if isinstance(outcome, StoreError):
+                failed(outcome)
                 return
-            done(None)
+            new, backlogs = outcome
+            done(new)
             if not feed.stopped:
                 feed.start(backlogs)
 

@@ -72,6 +72,7 @@ class Session:
     __slots__ = (
         "_blamed",
         "_connection",
+        "_held",
         "_message_prefix",
         "_on_gone",
         "_partial",
@@ -121,6 +122,7 @@ class Session:
             self._handle_overflow,
         )
         self.phase = Phase.OPEN
+        self._held = False
         self.away = False
         self.methods: frozenset[str] = frozenset()
         self.serving = 0
@@ -198,9 +200,14 @@ class Session:
         if self.phase is Phase.OPEN:
             self._connection.pause()
 
+    def hold(self) -> None:
+        """Read nothing any more, whatever `resume` says: the relay is about to end."""
+        self._held = True
+        self.pause()
+
     def resume(self) -> None:
         """Read on."""
-        if self.phase is Phase.OPEN:
+        if self.phase is Phase.OPEN and not self._held:
             self._connection.resume()
 
     def tell_dropped(self) -> None:

@@ -402,9 +402,10 @@ class Store(Reader):
         """`last_message_id`, `rooms_of` as far as she is inside, and `blocked_by`, in one look."""
 
     @abstractmethod
-    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
-        """Make the device known, so that messages are kept for it. For a device known already only its last-seen time
-        changes. A device that has only sent messages is not known yet. Raises NoSuchAccountError.
+    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> bool:
+        """Make the device known, so that messages are kept for it. Returns whether it was not known.
+        For a device known already only its last-seen time changes. A device that has only sent messages is not known
+        yet. Raises NoSuchAccountError.
 
         A new device starts, in each conversation of its user, `start` messages before the head; with None at the
         beginning if it is the user's first lasting device, and at the head otherwise. (Temporary devices, whose

@@ -315,18 +315,19 @@ class MemoryStore(_MemoryReader, Store):
         rooms = [room.name for room, role in self.rooms_of(user) if role is not None and role.inside]
         return Arrival(self.last_message_id(user, device), rooms, self.blocked_by(user))
 
-    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
+    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> bool:
         account = self._user(user)
         lasting = any(known.opened and not is_temporary(name) for name, known in account.devices.items())
         known = account.devices.setdefault(device, _Device(time_ms))
         known.seen_ms = max(known.seen_ms, time_ms)
         if known.opened:
-            return
+            return False
         known.opened, known.created_ms = True, time_ms
         if start is None and not lasting and not is_temporary(device):
-            return
+            return True
         for conversation, joined in account.joined.items():
             known.cursors[conversation] = (max(joined, self.head(conversation) - (start or 0)), 0)
+        return True
 
     def advance(self, cursors: Sequence[Cursor]) -> None:
         for user, device, conversation, delivered, read in cursors:

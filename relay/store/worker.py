@@ -37,6 +37,9 @@ QUEUE_MAX_BYTES = 64 * 1024 * 1024
 # With nothing to do for so long, the store does the work that it has left behind.
 _IDLE_S = 0.5
 
+# With more of that work to do, there is a pause between its pieces: it takes a fifth of a processor at most.
+_PIECE_S = 0.01
+
 # How many reads one thread takes at once, so that their answers cross to the event loop together.
 _READS_MAX = 32
 
@@ -179,7 +182,7 @@ class StoreWorker:
 
     def _work(self) -> None:
         """Serve until there is nothing left to do and `stop` was called."""
-        settled = False
+        settled = more = False
         while True:
             # Writes are counted first: every message queued before one of them is then in this group or an earlier.
             writes, appends = len(self._writes), len(self._appends)
@@ -189,11 +192,13 @@ class StoreWorker:
                 self._write_group([self._writes.popleft() for _ in range(writes)])
             if appends or writes:
                 settled = False
-                self._maintain(idle=False)
+                more = self._maintain(idle=False)
             elif self._stopping:
                 return
-            elif not self._sleep(None if settled else _IDLE_S):
-                settled = not self._maintain(idle=True)
+            elif not self._sleep(_PIECE_S if more else None if settled else _IDLE_S):
+                idle = not more
+                more = self._maintain(idle)
+                settled = idle and not more
 
     def _sleep(self, timeout_s: float | None) -> bool:
         """Wait for something to do. Returns False if there was nothing for so long."""

@@ -258,7 +258,7 @@ def test_receiving_answers_before_the_first_delivery() -> None:
 def test_receiving_twice_is_answered_and_delivers_once() -> None:
     town = Town("alice", "bob")
     alice, bob = town.join("alice"), town.join("bob", receiving=True)
-    assert town.ask(bob, "messages.receive") == {}
+    assert town.ask(bob, "messages.receive") == {"new": False}
     town.send(alice, "bob", 1)
     town.log.run()
     assert offsets(bob) == [1]

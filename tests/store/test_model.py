@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from relay.store.base import Append, Reader, Store, StoreError
+from relay.store.base import Append, Reader, Retention, Store, StoreError
 from relay.store.memory import MemoryStore
 from tests.store.disk import Disk
 from tests.store.samples import CREDENTIALS, cursor, run_of
@@ -36,12 +36,19 @@ def appends(draw: st.DrawFn) -> Append:
 class Stores(RuleBasedStateMachine):
     """Runs each operation on both stores and compares the answers, then everything that can be read."""
 
-    @initialize(index_every=st.sampled_from([1, 3, 20, 100_000]), users=st.sets(names, min_size=1))
-    def begin(self, index_every: int, users: set[str]) -> None:
+    @initialize(
+        index_every=st.sampled_from([1, 3, 20, 100_000]),
+        users=st.sets(names, min_size=1),
+        retention=st.builds(
+            Retention, st.sampled_from([0, 500]), st.sampled_from([0, 100, 800]), st.sampled_from([0, 300, 3000])
+        ),
+    )
+    def begin(self, index_every: int, users: set[str], retention: Retention) -> None:
         self.clock_ms = 1000
         self.place = tempfile.TemporaryDirectory()
         self.disk = Disk(Path(self.place.name), index_every)
-        self.model = MemoryStore()
+        self.disk.retention = retention
+        self.model = MemoryStore(retention)
         self.store = self.disk.open()
         self.reader: Reader = self.store.reader()
         self.both("account_changes")
@@ -111,9 +118,10 @@ class Stores(RuleBasedStateMachine):
     def seen(self, places: list[tuple[str, str]]) -> None:
         self.both("seen", places, self.clock_ms)
 
-    @rule(age_ms=st.integers(-1, 2000))
-    def forget_devices(self, age_ms: int) -> None:
-        self.both("forget_devices", self.clock_ms - age_ms)
+    @rule(age_ms=st.integers(-1, 2000), lasting=st.none() | st.integers(-1, 2000))
+    def forget_devices(self, age_ms: int, lasting: int | None) -> None:
+        lasting_since_ms = 0 if lasting is None else self.clock_ms - lasting
+        self.both("forget_devices", self.clock_ms - age_ms, max(0, lasting_since_ms))
 
     @rule(name=names)
     def add_account(self, name: str) -> None:
@@ -141,6 +149,20 @@ class Stores(RuleBasedStateMachine):
         for _ in range(pieces):
             self.store.maintain(idle)
 
+    @rule(pieces=st.integers(0, 12), crash=st.booleans())
+    def sweep(self, pieces: int, crash: bool) -> None:
+        """All that is due is deleted, also where the process died in the middle of it."""
+        self.both("sweep", self.clock_ms)
+        for _ in range(pieces):
+            self.store.maintain(True)
+        if crash:
+            self.crash()
+            self.store.sweep(self.clock_ms)
+        for _ in range(10_000):
+            if not self.store.maintain(True):
+                return
+        raise AssertionError("the sweep has no end")
+
     @rule()
     def restart(self) -> None:
         self.both("account_changes")
@@ -164,6 +186,8 @@ class Stores(RuleBasedStateMachine):
         for side in (self.store, self.reader):
             assert side.accounts() == self.model.accounts()
             for name in CONVERSATIONS:
+                assert side.first_kept(name) == self.model.first_kept(name)
+                assert side.head(name) == self.model.head(name)
                 assert side.read(name, 0, 10_000, 10**9) == self.model.read(name, 0, 10_000, 10**9)
                 assert side.read(name, 5, 3, 10**9) == self.model.read(name, 5, 3, 10**9)
             for user in NAMES:

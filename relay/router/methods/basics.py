@@ -16,7 +16,7 @@ METHODS_PER_SESSION_MAX = 256
 
 def receive(router: "Router", session: Subscriber, arguments: Arguments, reply: Reply) -> None:
     """Begin to deliver to this session."""
-    router.conversations.receive(session, arguments.number("start"), reply.done)
+    router.conversations.receive(session, arguments.number("start"), reply.opened)
 
 
 def sync(router: "Router", session: Subscriber, arguments: Arguments, reply: Reply) -> None:

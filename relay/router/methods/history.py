@@ -20,6 +20,7 @@ PAGE_BYTES = 256 * 1024
 
 class _Page(NamedTuple):
     first: int
+    kept: int
     head: int
     entries: list[Entry]
 
@@ -41,11 +42,12 @@ def read(router: "Router", session: Subscriber, arguments: Arguments, reply: Rep
             entries = [e for e in reader.read_back(conversation, end, limit, PAGE_BYTES) if e.offset >= first]
         else:
             entries = reader.read(conversation, max(after, first - 1), limit, PAGE_BYTES)
-        return _Page(first, reader.head(conversation), entries)
+        return _Page(first, reader.first_kept(conversation), reader.head(conversation), entries)
 
     def finish(page: _Page) -> None:
         messages: list[Value] = [{"offset": e.offset, "time_ms": e.time_ms, "packet": e.packet} for e in page.entries]
-        reply.result({"conversation": conversation, "first": page.first, "head": page.head, "messages": messages})
+        places: dict[str, Value] = {"first": page.first, "kept": page.kept, "head": page.head}
+        reply.result({"conversation": conversation, **places, "messages": messages})
 
     router.log.read(operation, reply.when(finish))
 

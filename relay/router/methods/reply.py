@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from relay.protocol.addresses import RELAY, AddressError, conversation_for, prepare_name
 from relay.protocol.codes import ErrorCode
 from relay.protocol.connection import clip_sentence
-from relay.protocol.limits import INTEGER_MAX
+from relay.protocol.limits import FRAME_MAX, INTEGER_MAX
 from relay.protocol.packets import Call, Fault, Result, encode
 from relay.protocol.payloads import PayloadError, Value, decode_body, encode_body
 from relay.router.subscriber import Subscriber
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from relay.router.router import Router
 
 T = TypeVar("T")
+
+# All that a frame holds but the RESULT's own fields: two headers, `relay`, a session's address, an id, a content type.
+RESULT_BODY_MAX = FRAME_MAX - 256
 
 
 class RefusedError(Exception):
@@ -37,9 +40,12 @@ class Reply:
         session.asking += 1
 
     def result(self, value: Value) -> None:
-        """Answer with a value. One that does not fit into a packet becomes a fault."""
+        """Answer with a value. One that does not fit into a packet becomes a fault.
+
+        A body may be larger than those of clients, so that the longest message fits into an answer.
+        """
         try:
-            content_type, body = encode_body(value)
+            content_type, body = encode_body(value, RESULT_BODY_MAX)
         except PayloadError as error:
             self.fault(ErrorCode.TOO_LARGE, f"the answer does not fit into one packet: {error}")
             return
@@ -48,6 +54,13 @@ class Reply:
     def fault(self, code: ErrorCode, sentence: str) -> None:
         """Answer with a refusal."""
         self._answer(Fault(RELAY, self._session.address, self._call.id, code, clip_sentence(sentence)))
+
+    def opened(self, outcome: bool | StoreError) -> None:
+        """Answer whether the device is new, or with the store's error."""
+        if isinstance(outcome, StoreError):
+            self.done(outcome)
+        else:
+            self.result({"new": outcome})
 
     def done(self, problem: StoreError | None) -> None:
         """Answer with an empty result, or with the store's error."""

@@ -37,7 +37,7 @@ class Devices:
         self._database = database
         self._log = log
 
-    def open(self, user: str, device: str, start: int | None, time_ms: int) -> None:
+    def open(self, user: str, device: str, start: int | None, time_ms: int) -> bool:
         """See Store.open_device."""
         execute = self._database.execute
         with self._database.change():
@@ -48,12 +48,13 @@ class Devices:
             known = self._database.row(sql, (row[0], device))
             if known and known[1]:
                 execute("UPDATE devices SET seen_ms = max(seen_ms, ?) WHERE id = ?", (time_ms, known[0]))
-                return
+                return False
             from_beginning = start is None and self._is_first_lasting(row[0], device)
             device_id = self._make_known(row[0], device, known[0] if known else None, time_ms)
             self._log.forget_device(user, device)
             if not from_beginning:
                 self._start_cursors(row[0], device_id, start or 0)
+            return True
 
     def advance(self, cursors: Sequence[Cursor]) -> None:
         """See Store.advance."""

@@ -107,9 +107,9 @@ class SqliteStore(SqliteReader, Store):
             blocked = [name for (name,) in self._database.rows(queries.BLOCKED, row)]
             return Arrival(self._log.last_message_id_of(user, row[0], device), rooms, blocked)
 
-    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> None:
+    def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> bool:
         self._load()
-        self._devices.open(user, device, start, time_ms)
+        return self._devices.open(user, device, start, time_ms)
 
     def advance(self, cursors: Sequence[Cursor]) -> None:
         self._load()

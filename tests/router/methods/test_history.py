@@ -64,7 +64,7 @@ def test_a_conversation_has_several_names_and_one_begins_empty() -> None:
     for name in ("bob", "alice@bob", "bob@alice", "Bob"):
         assert at.ask(at.alice, "history.read", conversation=name)["conversation"] == ALICE_BOB
     page = at.ask(at.alice, "history.read", conversation="carol")
-    assert page == {"conversation": "alice@carol", "first": 1, "head": 0, "messages": []}
+    assert page == {"conversation": "alice@carol", "first": 1, "kept": 1, "head": 0, "messages": []}
 
 
 def test_outsiders_read_nothing() -> None:

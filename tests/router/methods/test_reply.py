@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from relay.protocol.codes import ErrorCode
-from relay.protocol.limits import BODY_MAX, SENTENCE_MAX_BYTES
+from relay.protocol.limits import SENTENCE_MAX_BYTES
 from relay.protocol.packets import Call, Fault, Result
 from relay.protocol.payloads import Value, encode_body
-from relay.router.methods.reply import Arguments, RefusedError, Reply
+from relay.router.methods.reply import RESULT_BODY_MAX, Arguments, RefusedError, Reply
 from relay.store.base import Refusal, StoreError
 from tests.router.recording import RecordingSubscriber
 
@@ -46,7 +46,7 @@ def test_a_result_goes_to_the_caller(session: RecordingSubscriber, reply: Reply)
 
 
 def test_a_result_that_fits_no_packet_is_a_fault(session: RecordingSubscriber, reply: Reply) -> None:
-    reply.result({"a": bytes(BODY_MAX)})
+    reply.result({"a": bytes(RESULT_BODY_MAX)})
     assert answered(session)[0] == ErrorCode.TOO_LARGE
 
 
