@@ -62,11 +62,15 @@ class Database:
             refuse_emptied(self.path)
             promised = promise(self.path)
             self.connection = apsw.Connection(str(self.path), statementcachesize=_STATEMENTS_CACHED)
-            self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-            self._keep(promised)
         except OSError as error:
             raise StoreError(_unusable(directory, error.strerror or str(error))) from None
         except apsw.Error as error:
+            raise self.explain(error) from None
+        try:
+            self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            self._keep(promised)
+        except apsw.Error as error:
+            self.connection.close()
             raise self.explain(error) from None
 
     def _keep(self, promised: Promise | None) -> None:
