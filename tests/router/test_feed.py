@@ -12,7 +12,7 @@ from relay.protocol.packets import Delivery, Gap, Message, Stored, encode, encod
 from relay.protocol.scram import Credentials
 from relay.router import feed as feed_module
 from relay.router.feed import Feed
-from relay.store.base import Append, Appended, Backlog, Entry, Refusal, Store, StoreError
+from relay.store.base import Append, Appended, Backlog, Entry, Refusal, Retention, Store, StoreError
 from relay.store.memory import MemoryStore
 from tests.router.recording import RecordingOutlet, RecordingSubscriber, SteppedLog, split
 
@@ -167,6 +167,30 @@ def test_two_conversations_that_are_behind_take_turns() -> None:
     assert [conversation for conversation, _ in device.take()] == (
         [ALICE_BOB] * 3 + [ALICE_CAROL] * 3 + [ALICE_BOB] * 2 + [ALICE_CAROL] * 2
     )
+
+
+def test_a_slow_reader_that_retention_overtakes_is_told_which_offsets_are_gone() -> None:
+    """It is connected all the time, and had room for some; the rest was deleted before it read on."""
+    device = Device(store=MemoryStore(Retention(age_ms=1)))
+    device.begin()
+    device.log.run()
+    device.stored(ALICE_BOB, 50)
+    device.log.run()
+    had = [offset for _, offset in device.take()]
+    assert 0 < len(had) < 40
+    device.log.store.sweep(10**9)
+    device.log.time_ms = 10**9
+    device.stored(ALICE_BOB, 2)
+    found: list[object] = []
+    for _ in range(20):
+        device.outlet.drain()
+        device.log.run()
+        found += device.outlet.take()
+    # A page that was read before the sweep is delivered: it was not lost.
+    gaps = [packet for packet in found if isinstance(packet, Gap)]
+    late = [packet.offset for packet in found if isinstance(packet, Delivery)]
+    assert len(gaps) == 1
+    assert [*had, *late[:-2], *range(gaps[0].first, gaps[0].last + 1), *late[-2:]] == list(range(1, 53))
 
 
 def test_a_slow_reader_holds_a_place_in_the_log_and_no_memory() -> None:

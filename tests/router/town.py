@@ -7,6 +7,7 @@ from relay.protocol.payloads import Value, decode_body, encode_body
 from relay.protocol.scram import Credentials
 from relay.router.membership import Bounds
 from relay.router.router import Clocks, Limits, Router
+from relay.store.base import Store
 from tests.router.recording import RecordingOutlet, RecordingSubscriber, SteppedLog
 
 NO_CREDENTIALS = Credentials(b"", 0, b"", b"")
@@ -15,10 +16,16 @@ NO_CREDENTIALS = Credentials(b"", 0, b"", b"")
 class Town:
     """`time_ms` and `now_s` are the clocks; the test moves them."""
 
-    def __init__(self, *users: str, sessions_per_user_max: int = 8, calls_in_flight_max: int = 100) -> None:
+    def __init__(
+        self,
+        *users: str,
+        sessions_per_user_max: int = 8,
+        calls_in_flight_max: int = 100,
+        store: Store | None = None,
+    ) -> None:
         self.time_ms = 1_000_000
         self.now_s = 100.0
-        self.log = SteppedLog()
+        self.log = SteppedLog(store)
         self.router = Router(
             self.log,
             "relay/test",

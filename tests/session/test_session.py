@@ -432,6 +432,21 @@ def test_a_paused_session_reads_again_when_it_is_resumed(wire: Wire) -> None:
     assert alice.receive() == Pong(1)
 
 
+def test_a_session_on_hold_stays_so_whoever_resumes_it(wire: Wire) -> None:
+    """The relay is about to end: what comes now would not be answered, whatever the disk has got done meanwhile."""
+    session, alice = wire.connect("alice")
+    alice.send(*(Message("alice/phone", "bob", id, "", b"") for id in range(1, MESSAGE_WINDOW + 1)))
+    until(lambda: session.storing == MESSAGE_WINDOW)
+    session.hold()
+    alice.send(Ping(1))
+    wire.town.log.run()
+    assert session.storing == 0
+    turn(10)
+    session.end(CloseCode.SHUTTING_DOWN, "come back")
+    packets = [alice.receive() for _ in range(MESSAGE_WINDOW + 1)]
+    assert Pong(1) not in packets
+
+
 def test_a_sender_ahead_of_the_disk_feels_it_and_goes_on_later(wire: Wire) -> None:
     session, alice = wire.connect("alice")
     alice.send(*(Message("alice/phone", "bob", id, "", b"") for id in range(1, MESSAGE_WINDOW + 1)))

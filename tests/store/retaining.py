@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from relay.protocol.codes import ErrorCode
-from relay.store.base import Append, Appended, Backlog, Refusal, Retention, Role, Store
-from tests.store.samples import CREDENTIALS, add_users, cursor, message, offsets, send
+from relay.store.base import Answer, Append, Appended, Backlog, Refusal, Retention, Role, Several, Store
+from tests.store.samples import CREDENTIALS, add_users, cursor, message, offsets, run_of, send
 
 ALL = 1_000_000
 AGE = Retention(age_ms=1000)
@@ -38,7 +38,7 @@ def kept(store: Store, conversation: str = "alice@bob") -> list[int]:
     return found
 
 
-def used(answer: Appended | Refusal) -> int:
+def used(answer: Answer) -> int:
     """The bytes that a refusal for the quota says are used."""
     assert isinstance(answer, Refusal)
     assert answer.code is ErrorCode.QUOTA_EXCEEDED
@@ -158,6 +158,43 @@ class RetentionContract:
         store = self.start(make, SIZE)
         send(store, [sized(number) for number in range(1, 1801)])
         assert kept(swept(self.again(store))) == list(range(1791, 1801))
+
+    # Runs.
+
+    def test_of_a_run_only_the_surplus_goes(self, make: Make) -> None:
+        store = self.start(make, SIZE)
+        send(store, [run_of([sized(number) for number in range(10, 18)])])
+        send(store, [run_of([sized(number) for number in range(18, 23)])])
+        store = self.again(swept(store))
+        assert kept(store) == list(range(4, 14))
+        gone, first = send(store, [sized(12), sized(13)])
+        assert isinstance(gone, Refusal)
+        assert gone.code is ErrorCode.ID_REUSED
+        assert first == Appended(4, 5000, True)
+        send(store, [sized(30, 850)])
+        store = self.again(swept(self.again(store)))
+        assert kept(store) == [13, 14]
+        assert kept(swept(store)) == [13, 14]
+
+    def test_of_a_run_as_much_is_stored_as_the_quota_allows(self, make: Make) -> None:
+        store = self.start(make, QUOTA)
+        (answer,) = send(store, [run_of([sized(number) for number in range(10, 22)])])
+        assert isinstance(answer, Several)
+        assert answer.answers[:10] == tuple(Appended(at, 5000) for at in range(1, 11))
+        assert [used(part) for part in answer.answers[10:]] == [1000, 1000]
+        assert len(kept(self.again(store))) == 10
+
+    def test_the_bytes_of_a_run_are_those_of_its_messages(self, make: Make) -> None:
+        store = self.start(make, Retention(1000, 350, 400))
+        send(store, [run_of([sized(number) for number in (10, 11, 12, 13)])])
+        assert used(*send(store, [sized(14)])) == 400
+        store = self.again(swept(store, 5000))
+        assert kept(store) == [2, 3, 4]
+        assert used(*send(store, [sized(14, 101)])) == 300
+        assert offsets(send(store, [sized(14)])) == [5]
+        store = self.again(swept(store, 10_000))
+        assert kept(store) == []
+        assert offsets(send(store, [sized(15, 400)], 10_000)) == [6]
 
     # Rooms.
 

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from relay.protocol.codes import CloseCode, ErrorCode
-from relay.protocol.packets import Message, decode
+from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES
+from relay.protocol.packets import Message, decode, encode_payload
+from relay.store.base import KEEP_ALL, Retention
+from relay.store.memory import MemoryStore
 from tests.router.recording import RecordingSubscriber
 from tests.router.town import NO_CREDENTIALS, Town
 
@@ -15,8 +18,8 @@ ALICE_BOB = "alice@bob"
 class Archive:
     """Ten messages from Alice to Bob, three in a room that Carol made."""
 
-    def __init__(self) -> None:
-        self.town = Town("alice", "bob", "carol")
+    def __init__(self, retention: Retention = KEEP_ALL) -> None:
+        self.town = Town("alice", "bob", "carol", store=MemoryStore(retention))
         self.alice, self.bob, self.carol = (self.town.join(user) for user in ("alice", "bob", "carol"))
         for id in range(1, 11):
             self.town.send(self.alice, "bob", id, bytes([id]))
@@ -57,6 +60,35 @@ def test_a_message_is_as_its_sender_wrote_it() -> None:
     (message,) = at.ask(at.bob, "history.read", conversation=ALICE_BOB, after=4, limit=1)["messages"]
     assert message["time_ms"] == at.town.log.time_ms
     assert decode(message["packet"]) == Message("alice/phone", "bob", 5, "", b"\x05")
+
+
+def test_what_retention_took_is_told_by_the_first_offset_kept() -> None:
+    at = Archive(Retention(conversation_bytes=100))
+    at.town.log.store.sweep(0)
+    page = at.ask(at.bob, "history.read", conversation="alice", after=0)
+    offsets = [message["offset"] for message in page["messages"]]
+    assert 1 < page["kept"] == page["first"] == offsets[0] < 10
+    assert offsets == list(range(page["kept"], 11))
+    below = at.ask(at.bob, "history.read", conversation="alice", before=page["kept"])
+    assert (below["kept"], below["messages"]) == (page["kept"], [])
+    newest = at.ask(at.bob, "history.read", conversation="alice")
+    assert newest["messages"] == page["messages"]
+
+
+@pytest.mark.parametrize("direction", [{"after": 0}, {"before": 12}, {}])
+def test_the_longest_message_fits_into_a_page_alone(direction: dict[str, int]) -> None:
+    at = Archive()
+    longest = Message("alice/phone", "bob", 11, "x" * CONTENT_TYPE_MAX_BYTES, bytes(BODY_MAX))
+    at.town.router.conversations.submit(at.alice, "bob", 11, encode_payload(longest))
+    at.town.log.run()
+    read: list[int] = []
+    place: dict[str, int] = dict(direction)
+    while len(read) < 20 and (messages := at.ask(at.bob, "history.read", conversation="alice", **place)["messages"]):
+        read += [message["offset"] for message in messages]
+        if len(messages) == 1 and messages[0]["offset"] == 11:
+            assert decode(messages[0]["packet"]) == longest
+        place = {"after": messages[-1]["offset"]} if "after" in direction else {"before": messages[0]["offset"]}
+    assert sorted(read) == list(range(1, 12))
 
 
 def test_a_conversation_has_several_names_and_one_begins_empty() -> None:
