@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.hub import Waiter
 
 T = TypeVar("T")
 
@@ -41,8 +41,12 @@ class HubPost:
 
 
 def wait_for(start: Callable[[Callable[[T], None]], None]) -> T:
-    """Start an operation that reports to a callback on the event loop, and let this greenlet wait for it. Yields."""
-    answer: AsyncResult = AsyncResult()
-    start(answer.set)
-    result: T = answer.get()
+    """Start an operation that reports to a callback on the event loop, and let this greenlet wait for it. Yields.
+
+    The greenlet goes on inside that callback, without another turn of the loop; so nothing may depend on what comes
+    behind the call of `done`.
+    """
+    waiter: Waiter = Waiter()
+    start(waiter.switch)
+    result: T = waiter.get()
     return result

@@ -311,7 +311,9 @@ def test_a_message_under_way_is_answered_before_the_goodbye(house: House) -> Non
     alice = house.person(relay, "alice")
     # The store's thread waits until the relay is told to stop.
     gate: SimpleQueue[None] = SimpleQueue()
-    relay._worker.write(lambda store: gate.get(timeout=20), lambda outcome: None)
+    held: list[None] = []
+    relay._worker.write(lambda store: held.append(None) or gate.get(timeout=20), lambda outcome: None)
+    until(lambda: held)
     alice.send(*(Message("alice/phone", "bob", id, "", b"") for id in range(1, 201)))
     until(lambda: next(iter(relay.registry.sessions())).storing)
     stopping = gevent.spawn(house.stop, relay)

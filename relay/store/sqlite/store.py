@@ -100,12 +100,14 @@ class SqliteStore(SqliteReader, Store):
         self._load()
         with self._database.reading():
             self._notice_others()
-            row = self._database.row("SELECT id FROM users WHERE name = ?", (user,))
+            row = self._database.row(queries.ARRIVAL, (user,))
             if row is None:
                 return Arrival(0, [], [])
-            rooms = [name for (name,) in self._database.rows(queries.INSIDE_ROOMS, row)]
-            blocked = [name for (name,) in self._database.rows(queries.BLOCKED, row)]
-            return Arrival(self._log.last_message_id_of(user, row[0], device), rooms, blocked)
+            user_id, is_member, is_blocking = row
+            rooms = self._database.rows(queries.INSIDE_ROOMS, (user_id,)) if is_member else []
+            blocked = self._database.rows(queries.BLOCKED, (user_id,)) if is_blocking else []
+            last_message_id = self._log.last_message_id_of(user, user_id, device)
+            return Arrival(last_message_id, [name for (name,) in rooms], [name for (name,) in blocked])
 
     def open_device(self, user: str, device: str, start: int | None, time_ms: int) -> bool:
         self._load()
