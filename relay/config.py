@@ -206,6 +206,7 @@ class Settings:
         30.0, _seconds(0.1, 3600), "A session that takes nothing at all for so long is closed; it may come back."
     )
     calls_in_flight_max: int = _setting(1_000, _number_of("calls", 1, 1_000_000), "Unanswered calls of one session.")
+    streams_max: int = _setting(256, _number_of("streams", 1, 10_000), "Open streams of one session.")
     store_queue_max: int = _setting(
         10_000, _number_of("messages", 1, 10_000_000), "Messages, of all senders together, that wait for the disk."
     )

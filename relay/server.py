@@ -28,6 +28,7 @@ from relay.protocol.codes import CloseCode, ErrorCode
 from relay.router.calls import SLOT_S
 from relay.router.membership import Bounds
 from relay.router.router import Clocks, Limits, Router
+from relay.router.streams import StreamLimits
 from relay.session.handshake import Handshake, Terms
 from relay.session.outbox import Turn
 from relay.session.registry import Registry
@@ -79,6 +80,9 @@ _SWITCH_INTERVAL_S = 0.0005
 # Parts of a session refer to each other, so the collector has to run. But what a login makes stays, and at Python's
 # own threshold of 700 looking at it again and again was a sixth of what a login costs.
 _GC_THRESHOLDS = (20_000, 20, 20)
+
+# Streams of one session that may wait to be accepted.
+_OPENING_MAX = 64
 
 
 class StartError(Exception):
@@ -193,6 +197,7 @@ class Relay:
                 settings.sessions_per_user_max,
                 settings.calls_in_flight_max,
                 Bounds(settings.room_members_max, settings.rooms_per_user_max),
+                StreamLimits(settings.streams_max, _OPENING_MAX, settings.outbox_max_bytes),
             ),
         )
         self.registry = Registry(

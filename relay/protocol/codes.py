@@ -19,6 +19,8 @@ class ErrorCode(IntEnum):
     TOO_LARGE = 104
     BAD_ARGUMENTS = 105
     ID_REUSED = 106
+    FLOW_CONTROL = 107
+    BAD_STREAM = 108
 
     # 2xx: the request is right, but there is nobody or nothing there, or it is not allowed.
     NO_SUCH_USER = 200
@@ -30,6 +32,9 @@ class ErrorCode(IntEnum):
     METHOD_FAILED = 206
     NO_SUCH_CONVERSATION = 207
     QUOTA_EXCEEDED = 208
+    NO_SUCH_SERVICE = 209
+    NO_SUCH_STREAM = 210
+    CANCELLED = 211
 
     # 3xx: not now; sending it again later can help.
     RATE_LIMITED = 300

@@ -44,3 +44,11 @@ CALL_TIMEOUT_MAX_MS = 600_000
 # How many of a device's latest message ids the relay remembers, and so how many messages a device may have
 # unacknowledged at once: a repetition within this window is recognised for certain.
 MESSAGE_WINDOW = 256
+
+# A stream is accepted within its timeout, at most this long: a person may have to say yes.
+OPEN_TIMEOUT_MAX_MS = 60_000
+
+# What one DATA carries at most, and one CREDIT grants. A packet of 64 KiB is cheap per byte (see docs/benchmarks.md)
+# and delays what stands behind it by less than a millisecond on a link of 1 Gbit/s.
+CHUNK_MAX_BYTES = 64 * 1024
+CREDIT_MAX_BYTES = CHUNK_MAX_BYTES

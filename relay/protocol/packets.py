@@ -193,6 +193,67 @@ class Fault(NamedTuple):
     sentence: str
 
 
+class Open(NamedTuple):
+    """May I have a stream to `service`? `id` is even, and higher than that of any stream this session opened before.
+
+    In what follows the opener writes this id, and the other end the id plus 1.
+    """
+
+    sender: str
+    to: str
+    id: int
+    service: str
+    timeout_ms: int
+    content_type: str
+    body: bytes
+
+
+class Accept(NamedTuple):
+    """You may. The stream is open, and neither end has credit yet."""
+
+    sender: str
+    to: str
+    id: int
+    content_type: str
+    body: bytes
+
+
+class Data(NamedTuple):
+    """The next bytes, for which the receiver has granted credit."""
+
+    sender: str
+    to: str
+    id: int
+    body: bytes
+
+
+class Credit(NamedTuple):
+    """Send `size` more bytes than I have granted so far."""
+
+    sender: str
+    to: str
+    id: int
+    size: int
+
+
+class Finish(NamedTuple):
+    """No more DATA comes from me; yours may. A stream that both have finished is over."""
+
+    sender: str
+    to: str
+    id: int
+
+
+class Reset(NamedTuple):
+    """The stream is over, both ways: refused, given up or failed."""
+
+    sender: str
+    to: str
+    id: int
+    code: int
+    sentence: str
+
+
 Packet = (
     Hello
     | Challenge
@@ -212,9 +273,15 @@ Packet = (
     | Call
     | Result
     | Fault
+    | Open
+    | Accept
+    | Data
+    | Credit
+    | Finish
+    | Reset
 )
 
-# Every packet type of version 1. 32 to 47 are set aside for streams.
+# Every packet type of version 1.
 PACKETS: dict[int, type[Packet]] = {
     1: Hello,
     2: Challenge,
@@ -234,6 +301,12 @@ PACKETS: dict[int, type[Packet]] = {
     24: Call,
     25: Result,
     26: Fault,
+    32: Open,
+    33: Accept,
+    34: Data,
+    35: Credit,
+    36: Finish,
+    37: Reset,
 }
 NUMBERS: dict[type[Packet], int] = {kind: number for number, kind in PACKETS.items()}
 

@@ -5,20 +5,26 @@ from enum import Enum
 from relay.protocol.codes import CloseCode
 from relay.protocol.errors import RemoteError
 from relay.protocol.packets import (
+    Accept,
     Ack,
     Call,
     Challenge,
     Close,
+    Credit,
+    Data,
     Delivery,
     Error,
     Fault,
+    Finish,
     Gap,
     Hello,
     Message,
+    Open,
     Packet,
     Ping,
     Pong,
     Proof,
+    Reset,
     Result,
     Signal,
     Stored,
@@ -54,6 +60,12 @@ FROM_CLIENT: dict[tuple[State, type[Packet]], State] = {
     (State.OPEN, Call): State.OPEN,
     (State.OPEN, Result): State.OPEN,
     (State.OPEN, Fault): State.OPEN,
+    (State.OPEN, Open): State.OPEN,
+    (State.OPEN, Accept): State.OPEN,
+    (State.OPEN, Data): State.OPEN,
+    (State.OPEN, Credit): State.OPEN,
+    (State.OPEN, Finish): State.OPEN,
+    (State.OPEN, Reset): State.OPEN,
 }
 
 # What a client accepts from the relay, and the state that follows. GREETING: the HELLO is under way.
@@ -75,6 +87,12 @@ FROM_RELAY: dict[tuple[State, type[Packet]], State] = {
     (State.OPEN, Call): State.OPEN,
     (State.OPEN, Result): State.OPEN,
     (State.OPEN, Fault): State.OPEN,
+    (State.OPEN, Open): State.OPEN,
+    (State.OPEN, Accept): State.OPEN,
+    (State.OPEN, Data): State.OPEN,
+    (State.OPEN, Credit): State.OPEN,
+    (State.OPEN, Finish): State.OPEN,
+    (State.OPEN, Reset): State.OPEN,
 }
 
 

@@ -9,7 +9,7 @@ import msgpack
 from relay.protocol.addresses import RELAY, conversation_members, is_address, user_of
 from relay.protocol.codes import CloseCode, ErrorCode
 from relay.protocol.limits import NAME_MAX_BYTES
-from relay.protocol.packets import Call, Fault, encode
+from relay.protocol.packets import Call, Fault, Open, Reset, encode
 from relay.router import methods
 from relay.router.blocks import Blocks
 from relay.router.calls import CallTable, Question
@@ -20,6 +20,7 @@ from relay.router.membership import Bounds
 from relay.router.presence import Presence
 from relay.router.receipts import MEMBERS_MAX, Receipts
 from relay.router.rooms import LiveRooms
+from relay.router.streams import StreamLimits, StreamTable
 from relay.router.subscriber import Subscriber
 
 
@@ -29,6 +30,7 @@ class Limits(NamedTuple):
     sessions_per_user_max: int
     calls_in_flight_max: int
     rooms: Bounds
+    streams: StreamLimits = StreamLimits()
 
 
 class Clocks(NamedTuple):
@@ -51,6 +53,7 @@ class Router:
         self.rooms = LiveRooms(self.directory)
         self.blocks = Blocks(self.directory)
         self.calls = CallTable(self.directory, limits.calls_in_flight_max)
+        self.streams = StreamTable(self.directory, limits.streams)
         self.presence = Presence(self.directory, clocks.time_ms)
         self.receipts = Receipts(self._receipt_sessions)
         self.conversations = Conversations(self.directory, self.rooms, self.receipts, log, clocks.time_ms)
@@ -95,6 +98,7 @@ class Router:
         self.rooms.detach(session)
         self.blocks.forget(session.user)
         self.calls.leave(session)
+        self.streams.leave(session)
         self.presence.leave(session)
         self.presence.change(session.user)
         self.receipts.leave(session)
@@ -115,6 +119,14 @@ class Router:
             caller.outlet.push(encode(Fault(RELAY, caller.address, call_id, ErrorCode.BLOCKED, sentence)))
         else:
             self.calls.open(caller, question, call_id, frame, self._monotonic_s())
+
+    def open_stream(self, opener: Subscriber, packet: Open, frame: bytes) -> None:
+        """Forward an OPEN, or refuse it."""
+        if self.blocks.blocks(user_of(packet.to), opener.user):
+            sentence = f"{user_of(packet.to)} does not take streams from you"
+            opener.outlet.push(encode(Reset(RELAY, opener.address, packet.id | 1, ErrorCode.BLOCKED, sentence)))
+        else:
+            self.streams.open(opener, packet, frame, self._monotonic_s())
 
     def signal_route(self, sender: Subscriber, encoded: bytes) -> Route | None:
         """Where signals to an address (as `address_bytes`) go; None if nobody is there or the sender may not."""
@@ -143,8 +155,10 @@ class Router:
         return ErrorCode.NO_SUCH_SESSION, f"{to} is not connected; a signal reaches live sessions only"
 
     def expire(self) -> None:
-        """Let time pass for calls in flight."""
-        self.calls.expire(self._monotonic_s())
+        """Let time pass for calls in flight, and streams that nobody has accepted."""
+        now_s = self._monotonic_s()
+        self.calls.expire(now_s)
+        self.streams.expire(now_s)
 
     def _receipt_sessions(self, conversation: str) -> Iterable[Subscriber] | None:
         members = conversation_members(conversation)

@@ -6,6 +6,8 @@ from relay.protocol.codes import CloseCode
 
 if TYPE_CHECKING:
     from relay.router.feed import Feed
+    from relay.router.gate import Lane
+    from relay.router.streams import Side
 
 
 class Outlet(Protocol):
@@ -16,6 +18,11 @@ class Outlet(Protocol):
 
     def push(self, frames: bytes) -> None:
         """Send whole frames that must not be dropped. A session that lets them pile up far over its bound is closed."""
+
+    def stream(self, frame: bytes, lane: "Lane", size: int) -> None:
+        """Send a frame of a stream in its order, behind everything of the other verbs; tell the lane when its `size`
+        bytes of data are with the kernel.
+        """
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes stay within the bound."""
@@ -36,6 +43,8 @@ class Subscriber(Protocol):
     # Whether the person says that she is not looking.
     away: bool
     methods: frozenset[str]
+    services: frozenset[str]
+    streams: "Side | None"
     # Calls this session is answering, its calls that the relay is answering, and its messages that wait for the disk.
     serving: int
     asking: int

@@ -4,17 +4,30 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from relay.protocol.codes import ErrorCode
-from relay.protocol.limits import BODY_MAX, CONTENT_TYPE_MAX_BYTES, HEADER_BYTES, MESSAGE_MAX, METHOD_MAX_BYTES
+from relay.protocol.limits import (
+    BODY_MAX,
+    CHUNK_MAX_BYTES,
+    CONTENT_TYPE_MAX_BYTES,
+    HEADER_BYTES,
+    MESSAGE_MAX,
+    METHOD_MAX_BYTES,
+)
 from relay.protocol.packets import (
     NUMBERS,
+    Accept,
     Ack,
     Call,
     Close,
+    Credit,
+    Data,
     Fault,
+    Finish,
     Message,
+    Open,
     Packet,
     Ping,
     Pong,
+    Reset,
     Result,
     Signal,
     encode,
@@ -65,6 +78,42 @@ def handle_answer(session: "Session", answer: Result | Fault, frame: bytes) -> N
         session.refuse(NUMBERS[type(answer)], answer.id, ErrorCode.TIMED_OUT, sentence)
 
 
+def handle_open(session: "Session", packet: Open, frame: bytes) -> None:
+    """Forward the wish for a stream, or refuse it."""
+    if _acceptable(session, packet):
+        session.router.open_stream(session, packet, frame)
+
+
+def handle_accept(session: "Session", packet: Accept, frame: bytes) -> None:
+    """Forward the answer to an OPEN."""
+    if _acceptable(session, packet):
+        session.router.streams.accept(session, packet, frame)
+
+
+def handle_data(session: "Session", packet: Data, frame: bytes) -> None:
+    """Forward what the fast path left."""
+    if _acceptable(session, packet):
+        session.router.streams.data(session, packet.to, packet.id, len(packet.body), frame)
+
+
+def handle_credit(session: "Session", packet: Credit, frame: bytes) -> None:
+    """Pass credit on to the other end."""
+    if _acceptable(session, packet):
+        session.router.streams.credit(session, packet, frame)
+
+
+def handle_finish(session: "Session", packet: Finish, frame: bytes) -> None:
+    """One direction of a stream ends."""
+    if _acceptable(session, packet):
+        session.router.streams.finish(session, packet, frame)
+
+
+def handle_reset(session: "Session", packet: Reset, frame: bytes) -> None:
+    """A stream is over."""
+    if _acceptable(session, packet):
+        session.router.streams.reset(session, packet, frame)
+
+
 def handle_ping(session: "Session", ping: Ping, frame: bytes) -> None:
     """Answer."""
     session.outlet.push(encode(Pong(ping.token)))
@@ -79,7 +128,10 @@ def handle_close(session: "Session", close: Close, frame: bytes) -> None:
     session.handle_close()
 
 
-def _acceptable(session: "Session", packet: Signal | Message | Call | Result | Fault) -> bool:
+_Addressed = Signal | Message | Call | Result | Fault | Open | Accept | Data | Credit | Finish | Reset
+
+
+def _acceptable(session: "Session", packet: _Addressed) -> bool:
     """Whether the sender is who it says and the sizes are within the limits; otherwise the packet was refused."""
     problem = problem_of(session, packet)
     if problem is not None:
@@ -87,22 +139,32 @@ def _acceptable(session: "Session", packet: Signal | Message | Call | Result | F
     return problem is None
 
 
-def problem_of(session: "Session", packet: Signal | Message | Call | Result | Fault) -> tuple[ErrorCode, str] | None:
+def problem_of(session: "Session", packet: _Addressed) -> tuple[ErrorCode, str] | None:
     """Why a packet must not be forwarded, whoever it is for."""
     if packet.sender != session.address:
         return (
             ErrorCode.FORGED_SENDER,
             f"the packet says it is from {packet.sender[:130]!r}; you are {session.address!r}",
         )
-    if isinstance(packet, Fault):
+    if isinstance(packet, Fault | Credit | Finish | Reset):
         return None
+    if isinstance(packet, Data):
+        return _chunk_problem(packet)
     if len(packet.content_type.encode()) > CONTENT_TYPE_MAX_BYTES:
         return ErrorCode.TOO_LARGE, f"a content type has at most {CONTENT_TYPE_MAX_BYTES} bytes"
     if len(packet.body) > BODY_MAX:
         return ErrorCode.TOO_LARGE, f"a body has at most {BODY_MAX} bytes; send larger things in parts"
     if isinstance(packet, Call) and len(packet.method.encode()) > METHOD_MAX_BYTES:
         return ErrorCode.TOO_LARGE, f"a method's name has at most {METHOD_MAX_BYTES} bytes"
+    if isinstance(packet, Open) and len(packet.service.encode()) > METHOD_MAX_BYTES:
+        return ErrorCode.TOO_LARGE, f"a service's name has at most {METHOD_MAX_BYTES} bytes"
     return None
+
+
+def _chunk_problem(packet: Data) -> tuple[ErrorCode, str] | None:
+    if 0 < len(packet.body) <= CHUNK_MAX_BYTES:
+        return None
+    return ErrorCode.TOO_LARGE, f"one DATA carries 1 to {CHUNK_MAX_BYTES} bytes"
 
 
 HANDLERS: dict[type[Packet], Callable[["Session", Any, bytes], None]] = {
@@ -112,6 +174,12 @@ HANDLERS: dict[type[Packet], Callable[["Session", Any, bytes], None]] = {
     Call: handle_call,
     Result: handle_answer,
     Fault: handle_answer,
+    Open: handle_open,
+    Accept: handle_accept,
+    Data: handle_data,
+    Credit: handle_credit,
+    Finish: handle_finish,
+    Reset: handle_reset,
     Ping: handle_ping,
     Pong: handle_pong,
     Close: handle_close,

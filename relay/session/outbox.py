@@ -5,12 +5,18 @@ kernel in one call. A write watcher exists only while the kernel's buffer is ful
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from relay.protocol.limits import FRAME_MAX
+from relay.router.gate import Lane
 from relay.transport.connection import Connection
 
 log = logging.getLogger("relay.session")
+
+# Streams get at most this much of a connection in one loop turn: what is queued meanwhile for the other verbs goes
+# first in the next.
+_STREAMS_PER_TURN_BYTES = 256 * 1024
 
 
 class Turn:
@@ -41,6 +47,9 @@ class Outbox:
     twice as far (and a whole frame, or page of the log, fits into an empty outbox however low the limit); beyond that
     `on_overflow` is called, because the session leaves answers unread.
 
+    Frames of streams wait in a queue of their own, behind everything else, and are not counted: the gate of the session
+    bounds them (`relay.router.gate`).
+
     No method yields.
     """
 
@@ -52,6 +61,7 @@ class Outbox:
         "_on_empty",
         "_on_overflow",
         "_overflow",
+        "_streams",
         "_turn",
         "_waiting",
         "dropped",
@@ -75,6 +85,7 @@ class Outbox:
         self._on_empty: Callable[[], None] | None = None
         self._overflow = 2 * max(limit, FRAME_MAX)
         self._chunks: list[bytes] = []
+        self._streams: deque[tuple[bytes, Lane, int]] | None = None
         self._waiting = False
         # Bytes queued, signals dropped, and whether the kernel took anything since somebody last set it to False.
         self.size = 0
@@ -109,12 +120,23 @@ class Outbox:
             if self.size > self._overflow:
                 self._on_overflow()
 
+    def stream(self, frame: bytes, lane: Lane, size: int) -> None:
+        """Queue a frame of a stream with `size` bytes of data. After `seal` it is thrown away."""
+        if self._on_empty is not None:
+            return
+        if self._streams is None:
+            self._streams = deque()
+        if not self._streams and not self._chunks:
+            self._turn.add(self)
+        self._streams.append((frame, lane, size))
+
     def seal(self, frames: bytes, on_empty: Callable[[], None]) -> None:
         """Queue the last frames of this connection, and call `on_empty` once everything is with the kernel."""
         self.push(frames)
         self._on_empty = on_empty
         self._limit = -1
         self._waiting = False
+        self._streams = None
         self.flush()
 
     def has_room(self, size: int) -> bool:
@@ -127,9 +149,13 @@ class Outbox:
 
     def flush(self) -> None:
         """Hand to the kernel what it takes."""
+        if self._chunks:
+            self._flush_chunks()
+        if self._streams and not self._chunks:
+            self._flush_streams()
+
+    def _flush_chunks(self) -> None:
         chunks = self._chunks
-        if not chunks:
-            return
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         sent = self._connection.send(data)
         if sent == len(data):
@@ -147,6 +173,29 @@ class Outbox:
             self._waiting = False
             self._on_drained()
 
+    def _flush_streams(self) -> None:
+        """Hand over one turn's share. What the kernel does not take is next, whatever else comes."""
+        frames, lanes, share = [], [], 0
+        while self._streams and share < _STREAMS_PER_TURN_BYTES:
+            frame, lane, size = self._streams.popleft()
+            frames.append(frame)
+            lanes.append((lane, size))
+            share += len(frame)
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        sent = self._connection.send(data)
+        self.progress = self.progress or sent > 0
+        if sent < len(data):
+            self._chunks = [data[sent:]]
+            self.size = len(data) - sent
+            self._connection.wait_writable()
+        elif self._streams:
+            self._connection.stop_waiting()
+            self._turn.add(self)
+        else:
+            self._connection.stop_waiting()
+        for lane, size in lanes:
+            lane.handle_sent(size)
+
     def clear(self) -> None:
         """Forget everything queued, whatever comes, and whom to tell: the connection is gone.
 
@@ -155,6 +204,7 @@ class Outbox:
         self._on_empty = self._on_drained = self._on_overflow = _nothing
         self._limit = -1
         self._chunks = []
+        self._streams = None
         self.size = 0
         self._waiting = False
 

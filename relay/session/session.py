@@ -20,7 +20,9 @@ from relay.router.directory import Route
 from relay.router.events import event_frame
 from relay.router.feed import Feed
 from relay.router.router import Router
-from relay.session.calls import OPENING_BYTES, TAKERS, Lanes
+from relay.router.streams import Side
+from relay.session import calls, streams
+from relay.session.calls import OPENING_BYTES, Lanes
 from relay.session.handlers import HANDLERS
 from relay.session.messages import Shape, learn_shape, message_prefix, read_run
 from relay.session.outbox import Outbox, Turn
@@ -28,6 +30,9 @@ from relay.session.signals import Run, Runs, learn_run, signal_prefix
 from relay.transport.connection import Connection
 
 log = logging.getLogger("relay.session")
+
+# What is forwarded by its header, by the opening of the packet.
+_TAKERS = calls.TAKERS | streams.TAKERS
 
 # Refusals of what a correct client does not send: somebody has to know, once per session.
 _BLAMED_FOR = frozenset({ErrorCode.FORGED_SENDER, ErrorCode.BAD_ADDRESS, ErrorCode.TOO_LARGE})
@@ -96,9 +101,11 @@ class Session:
         "pinged",
         "quiet_s",
         "router",
+        "services",
         "serving",
         "stalled_s",
         "storing",
+        "streams",
         "user",
     )
 
@@ -125,6 +132,8 @@ class Session:
         self._held = False
         self.away = False
         self.methods: frozenset[str] = frozenset()
+        self.services: frozenset[str] = frozenset()
+        self.streams: Side | None = None
         self.serving = 0
         self.asking = 0
         self.storing = 0
@@ -260,7 +269,7 @@ class Session:
             stop = start + HEADER_BYTES + size
             if stop > end:
                 break
-            take = TAKERS.get(data[start + HEADER_BYTES : start + HEADER_BYTES + OPENING_BYTES])
+            take = _TAKERS.get(data[start + HEADER_BYTES : start + HEADER_BYTES + OPENING_BYTES])
             if take is not None:
                 if take(self, data, start, stop):
                     start = stop

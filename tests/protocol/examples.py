@@ -21,20 +21,26 @@ from relay.protocol.limits import FRAME_MAX, HEADER_BYTES
 from relay.protocol.packets import (
     NUMBERS,
     PACKETS,
+    Accept,
     Ack,
     Call,
     Challenge,
     Close,
+    Credit,
+    Data,
     Delivery,
     Error,
     Fault,
+    Finish,
     Gap,
     Hello,
     Message,
+    Open,
     Packet,
     Ping,
     Pong,
     Proof,
+    Reset,
     Result,
     Signal,
     Stored,
@@ -178,6 +184,12 @@ EXAMPLES: dict[str, Packet] = {
     "FAULT": Fault(
         "relay", SESSION, 12, ErrorCode.TIMED_OUT, "calculator/~k3x9q did not answer within the call's time"
     ),
+    "OPEN": Open(SESSION, "bob", 4, "echo", 5000, "", b""),
+    "ACCEPT": Accept("bob/pc", SESSION, 5, "", b""),
+    "DATA": Data(SESSION, "bob/pc", 4, b"some bytes"),
+    "CREDIT": Credit("bob/pc", SESSION, 5, 65_536),
+    "FINISH": Finish(SESSION, "bob/pc", 4),
+    "RESET": Reset("relay", SESSION, 5, ErrorCode.SESSION_GONE, "bob/pc left"),
     "CALL of messages.receive": _call(1, "messages.receive", {"start": None}),
     "RESULT of messages.receive": _answer(1, {}),
     "CALL of messages.sync": _call(2, "messages.sync", {}),
@@ -198,7 +210,7 @@ class Unusual(NamedTuple):
 UNUSUAL: dict[str, Unusual] = {
     "PING with a field of a later version": Unusual((5, 42, "later"), ("token", "unknown, ignored"), Ping(42)),
     "of an unknown type": Unusual(
-        (32, SESSION, "bob", 9, 65_536), ("unknown", "unknown", "unknown, the id", "unknown"), Unknown(32, 9)
+        (48, SESSION, "bob", 9, 65_536), ("unknown", "unknown", "unknown, the id", "unknown"), Unknown(48, 9)
     ),
 }
 

@@ -212,7 +212,7 @@ CONTAINERS = [
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=bytes.hex)
 @pytest.mark.parametrize("body", [b"", LONG], ids=["short", "long"])
-@pytest.mark.parametrize("number", [5, 16, 32], ids=["PING", "SIGNAL", "unknown"])
+@pytest.mark.parametrize("number", [5, 16, 48], ids=["PING", "SIGNAL", "unknown"])
 def test_containers_and_extensions_are_refused_everywhere(container: bytes, body: bytes, number: int) -> None:
     filler = msgpack.packb(body)
     elements = [msgpack.packb(number), b"\x2a", filler, filler, filler, filler]
@@ -227,7 +227,7 @@ def test_invalid_utf8_is_refused(text: bytes, body: bytes) -> None:
     refused(array(b"\x10", sender, b"\xa1b", b"\xc0", b"\xa0", msgpack.packb(body)))
 
 
-@pytest.mark.parametrize("number", [0, 9, 15, 23, 32, 47, 48, 127, 128, INTEGER_MAX])
+@pytest.mark.parametrize("number", [0, 9, 15, 23, 38, 47, 48, 127, 128, INTEGER_MAX])
 def test_an_unknown_type_is_reported_with_its_id(number: int) -> None:
     assert decode(msgpack.packb([number, "a/b", "c", 7])) == Unknown(number, 7)
     assert decode(msgpack.packb([number, "a/b", "c"])) == Unknown(number, None)
@@ -235,7 +235,7 @@ def test_an_unknown_type_is_reported_with_its_id(number: int) -> None:
 
 @pytest.mark.parametrize("identifier", [None, "7", True, -1, INTEGER_MAX + 1, b"7"])
 def test_what_is_no_id_is_not_taken_for_one(identifier: object) -> None:
-    assert decode(msgpack.packb([32, "a/b", "c", identifier])) == Unknown(32, None)
+    assert decode(msgpack.packb([48, "a/b", "c", identifier])) == Unknown(48, None)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_the_reason_names_what_is_no_scalar(value: object, name: str) -> None:
 
 
 def test_floats_are_no_scalars_of_ours() -> None:
-    refused(msgpack.packb([32, 1.5]))
+    refused(msgpack.packb([48, 1.5]))
     refused(msgpack.packb([5, 42, 1.5]))
 
 
@@ -342,6 +342,12 @@ def test_numbers_stay_what_they_are() -> None:
         "CALL": 24,
         "RESULT": 25,
         "FAULT": 26,
+        "OPEN": 32,
+        "ACCEPT": 33,
+        "DATA": 34,
+        "CREDIT": 35,
+        "FINISH": 36,
+        "RESET": 37,
     }
 
 

@@ -61,7 +61,7 @@ class WiredPair(RuleBasedStateMachine):
             self.sent_by_relay.append(packet)
 
     @precondition(relay_is_open)
-    @rule(number=st.integers(32, 47), size=st.integers(0, 50))
+    @rule(number=st.integers(48, 63), size=st.integers(0, 50))
     def relay_sends_what_this_version_does_not_know(self, number: int, size: int) -> None:
         frame = bytes([0, 0, 0, 4 + size, 0x92, number, 0xC4, size]) + bytes(size)
         self.pair.to_client += self.pair.relay.connection.data_to_send() + frame

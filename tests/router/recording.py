@@ -12,6 +12,8 @@ from relay.protocol.codes import CloseCode
 from relay.protocol.limits import HEADER_BYTES
 from relay.protocol.packets import Packet, Unknown, decode
 from relay.router.feed import Feed
+from relay.router.gate import Lane
+from relay.router.streams import Side
 from relay.store.base import Append, Appended, Reader, Refusal, Store, StoreError
 from relay.store.memory import MemoryStore
 
@@ -41,6 +43,7 @@ class RecordingOutlet:
         self.dropped = 0
         self.pushed: list[bytes] = []
         self.signalled: list[tuple[bytes, int]] = []
+        self.streamed: list[tuple[bytes, Lane, int]] = []
         self.on_overflow: Callable[[], None] = lambda: None
         self.on_drained: Callable[[], None] = lambda: None
         self.waiting = False
@@ -58,6 +61,18 @@ class RecordingOutlet:
         self.pushed.append(frames)
         if self.overflow is not None and self.size > self.overflow:
             self.on_overflow()
+
+    def stream(self, frame: bytes, lane: Lane, size: int) -> None:
+        self.streamed.append((frame, lane, size))
+
+    def send_streams(self) -> list[Packet | Unknown]:
+        """Let everything of the streams leave, decoded."""
+        frames = []
+        while self.streamed:
+            frame, lane, size = self.streamed.pop(0)
+            frames.append(frame)
+            lane.handle_sent(size)
+        return packets(b"".join(frames))
 
     def has_room(self, size: int) -> bool:
         return not self.size or self.size + size <= self.limit
@@ -103,6 +118,8 @@ class RecordingSubscriber:
         self.login_key = b"key"
         self.routes_forgotten = 0
         self.methods: frozenset[str] = frozenset()
+        self.services: frozenset[str] = frozenset()
+        self.streams: Side | None = None
         self.serving = 0
         self.asking = 0
         self.storing = 0

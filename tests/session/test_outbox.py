@@ -302,3 +302,76 @@ def test_bytes_leave_in_order_none_twice_none_lost(steps: list[tuple[str, int]])
         desk.outbox.flush()
     assert desk.kernel.taken == expected
     assert (desk.outbox.size, desk.outbox.dropped, desk.kernel.waiting) == (0, dropped, False)
+
+
+# Streams.
+
+
+class Lane:
+    """What is told of the data that has left."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def handle_sent(self, size: int) -> None:
+        self.sent += size
+
+
+def test_streams_go_behind_everything_else_whatever_came_first() -> None:
+    desk, lane = Desk(), Lane()
+    desk.outbox.stream(b"data", lane, 4)  # type: ignore[arg-type]
+    desk.outbox.push(b"answer")
+    desk.end_turn()
+    assert desk.kernel.taken == b"answerdata" and lane.sent == 4
+
+
+def test_streams_get_a_share_of_each_turn_and_are_not_counted() -> None:
+    desk, lane = Desk(limit=10), Lane()
+    chunk = bytes(64 * 1024)
+    for _ in range(6):
+        desk.outbox.stream(chunk, lane, len(chunk))  # type: ignore[arg-type]
+    assert desk.outbox.size == 0 and desk.outbox.has_room(10)
+    desk.end_turn()
+    assert lane.sent == 4 * len(chunk)
+    desk.outbox.push(b"answer")
+    desk.end_turn()
+    assert desk.kernel.taken == chunk * 4 + b"answer" + chunk * 2
+    assert not desk.soon or desk.end_turn() is None
+
+
+def test_a_frame_of_a_stream_is_never_split_by_another() -> None:
+    desk, lane = Desk(room=6), Lane()
+    desk.outbox.stream(b"0123456789", lane, 10)  # type: ignore[arg-type]
+    desk.outbox.stream(b"abc", lane, 3)  # type: ignore[arg-type]
+    desk.end_turn()
+    assert desk.kernel.waiting and desk.outbox.size == 7 and lane.sent == 13
+    desk.outbox.push(b"answer")
+    desk.kernel.room = 1000
+    desk.outbox.flush()
+    assert desk.kernel.taken == b"0123456789abcanswer" and not desk.kernel.waiting
+
+
+def test_streams_wait_while_the_kernel_is_full() -> None:
+    desk, lane = Desk(room=2), Lane()
+    desk.outbox.push(b"answer")
+    desk.outbox.stream(b"data", lane, 4)  # type: ignore[arg-type]
+    desk.end_turn()
+    assert desk.kernel.taken == b"an" and lane.sent == 0
+    desk.kernel.room = 1000
+    desk.outbox.flush()
+    assert desk.kernel.taken == b"answerdata" and lane.sent == 4
+
+
+@pytest.mark.parametrize("ending", ["seal", "clear"])
+def test_streams_end_with_the_connection(ending: str) -> None:
+    desk, lane = Desk(room=0), Lane()
+    desk.outbox.stream(b"data", lane, 4)  # type: ignore[arg-type]
+    if ending == "seal":
+        desk.outbox.seal(b"bye", lambda: None)
+    else:
+        desk.outbox.clear()
+    desk.kernel.room = 1000
+    desk.outbox.stream(b"more", lane, 4)  # type: ignore[arg-type]
+    desk.outbox.flush()
+    desk.end_turn()
+    assert desk.kernel.taken == (b"bye" if ending == "seal" else b"")

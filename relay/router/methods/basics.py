@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from relay.router.router import Router
 
 METHODS_PER_SESSION_MAX = 256
+SERVICES_PER_SESSION_MAX = 256
 
 
 def receive(router: "Router", session: Subscriber, arguments: Arguments, reply: Reply) -> None:
@@ -26,11 +27,13 @@ def sync(router: "Router", session: Subscriber, arguments: Arguments, reply: Rep
 
 def announce(router: "Router", session: Subscriber, arguments: Arguments, reply: Reply) -> None:
     """Replace the methods that this session serves for calls to its user."""
-    names = arguments.texts("methods", METHODS_PER_SESSION_MAX)
-    if names is None or any(not 0 < len(name.encode()) <= METHOD_MAX_BYTES for name in names):
-        sentence = f"methods is a list of names of 1 to {METHOD_MAX_BYTES} bytes"
-        raise RefusedError(ErrorCode.BAD_ARGUMENTS, sentence)
-    session.methods = frozenset(names)
+    session.methods = _names(arguments, "methods", METHODS_PER_SESSION_MAX)
+    reply.result({})
+
+
+def offer(router: "Router", session: Subscriber, arguments: Arguments, reply: Reply) -> None:
+    """Replace the services that this session offers for streams to its user."""
+    session.services = _names(arguments, "services", SERVICES_PER_SESSION_MAX)
     reply.result({})
 
 
@@ -48,10 +51,18 @@ def info(router: "Router", session: Subscriber, arguments: Arguments, reply: Rep
     reply.result({"agent": router.agent, "version": VERSION_MAX, "time_ms": router.clock_ms()})
 
 
+def _names(arguments: Arguments, key: str, most: int) -> frozenset[str]:
+    names = arguments.texts(key, most)
+    if names is None or any(not 0 < len(name.encode()) <= METHOD_MAX_BYTES for name in names):
+        raise RefusedError(ErrorCode.BAD_ARGUMENTS, f"{key} is a list of names of 1 to {METHOD_MAX_BYTES} bytes")
+    return frozenset(names)
+
+
 METHODS: dict[str, Method] = {
     "messages.receive": receive,
     "messages.sync": sync,
     "methods.announce": announce,
     "presence.list": online,
     "relay.info": info,
+    "services.announce": offer,
 }

@@ -1,0 +1,49 @@
+"""The fast path of DATA reads what decoding would read, and leaves the rest to it."""
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.protocol.limits import CHUNK_MAX_BYTES, HEADER_BYTES, INTEGER_MAX
+from relay.protocol.packets import Data, decode, encode, encode_payload
+from relay.router.directory import address_bytes
+from relay.session.streams import read_data
+
+ME = "alice/phone"
+START = HEADER_BYTES + 2 + len(address_bytes(ME))
+
+
+def read(frame: bytes) -> tuple[str, int, int] | None:
+    return read_data(frame, START, len(frame))
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60),
+    st.one_of(st.integers(0, INTEGER_MAX), st.sampled_from([0, 127, 128, 255, 256, 65535, 65536, 2**32])),
+    st.one_of(st.integers(1, 300), st.sampled_from([255, 256, 65535, 65536])),
+)
+def test_what_is_read_is_what_is_there(to: str, id: int, size: int) -> None:
+    assert read(encode(Data(ME, to, id, bytes(size)))) == (to, id, size)
+
+
+@given(st.data())
+def test_a_changed_byte_is_read_as_decoding_reads_it_or_not_at_all(data: st.DataObject) -> None:
+    payload = bytearray(encode_payload(Data(ME, "bob/desk", data.draw(st.sampled_from([1, 200, 70_000])), b"abc")))
+    place = data.draw(st.integers(START - HEADER_BYTES, len(payload) - 1))
+    payload[place] = data.draw(st.integers(0, 255))
+    found = read(bytes(HEADER_BYTES) + payload)
+    if found is not None:
+        packet = decode(bytes(payload))
+        assert isinstance(packet, Data)
+        assert found == (packet.to, packet.id, len(packet.body))
+
+
+@pytest.mark.parametrize("size", [0, CHUNK_MAX_BYTES + 1])
+def test_bodies_beyond_the_limits_are_left_to_the_slow_path(size: int) -> None:
+    assert read(encode(Data(ME, "bob/desk", 1, bytes(size)))) is None
+
+
+def test_fields_behind_the_body_are_left_to_the_slow_path() -> None:
+    payload = msgpack.packb([34, ME, "bob/desk", 1, b"abc", "later"])
+    assert read(len(payload).to_bytes(HEADER_BYTES, "big") + payload) is None
