@@ -12,6 +12,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import NamedTuple
 
 from loadtest.bench.dialects.base import AckCounter, Exchange, Wire
@@ -355,20 +356,22 @@ def stored(senders: Sequence[StoredSender], span: Span, in_flight: int) -> Tally
     return gauge.close(sum(numbers.values()), received)
 
 
-def call(callers: Sequence[tuple[Link, Exchange]], bot: Link, span: Span) -> Tally:
-    """Each caller has one request in flight. A message is a request with its answer."""
+def call(callers: Sequence[tuple[Link, Sequence[Exchange]]], bot: Link, span: Span) -> Tally:
+    """Each caller has one request in flight, its exchanges in turn, which are of one size. A message is a request with
+    its answer.
+    """
     poller, gauge = select.epoll(), _Gauge(span)
-    answers = {exchange.arrives: exchange.answer for _, exchange in callers}
-    links = {link.fd: (link.sock, exchange.request) for link, exchange in callers}
+    answers = {exchange.arrives: exchange.answer for _, exchanges in callers for exchange in exchanges}
+    links = {link.fd: (link.sock, cycle([each.request for each in exchanges])) for link, exchanges in callers}
     sent_at: dict[int, float] = {}
     rest = dict.fromkeys(links, 0)
-    size, arrives_bytes = callers[0][1].answered_bytes, len(callers[0][1].arrives)
+    size, arrives_bytes = callers[0][1][0].answered_bytes, len(callers[0][1][0].arrives)
     latencies, received, sent, waiting = gauge.tally.latencies_ms, 0, 0, b""
     for fd in (*links, bot.fd):
         poller.register(fd, select.EPOLLIN)
-    for fd, (sock, request) in links.items():
+    for fd, (sock, requests) in links.items():
         sent_at[fd] = _clock()
-        _send_whole(sock.send, request)
+        _send_whole(sock.send, next(requests))
         sent += 1
     give_up_at = span.end_at + DRAIN_S
     while (now := _clock()) < give_up_at:
@@ -384,7 +387,7 @@ def call(callers: Sequence[tuple[Link, Exchange]], bot: Link, span: Span) -> Tal
                 _send_whole(bot.sock.send, b"".join([answers[request] for request in asked]))
                 waiting = waiting[whole:]
                 continue
-            sock, request = links[fd]
+            sock, requests = links[fd]
             if not _take(sock.recv_into(_BUFFER), fd, rest, size):
                 continue
             now = _clock()
@@ -392,7 +395,7 @@ def call(callers: Sequence[tuple[Link, Exchange]], bot: Link, span: Span) -> Tal
             latencies.append(now - sent_at[fd])
             if not gauge.over:
                 sent_at[fd] = now
-                _send_whole(sock.send, request)
+                _send_whole(sock.send, next(requests))
                 sent += 1
     poller.close()
     return gauge.close(sent, received)

@@ -110,10 +110,12 @@ class TestRelay:
             RelayDialect().acks()(STORED + encode(Error(17, 1, 200, "no such user")))
 
     def test_a_call_and_its_result(self) -> None:
-        exchange = RelayDialect().request(ALICE, BOB, b"x")
-        assert decode(exchange.request[HEADER_BYTES:]) == Call("alice/phone", "bob", 1, METHOD, 60_000, "", b"x")
+        exchange = RelayDialect().request(ALICE, BOB, b"x", 7)
+        assert decode(exchange.request[HEADER_BYTES:]) == Call(
+            "alice/phone", "bob", FIRST_ID + 7, METHOD, 60_000, "", b"x"
+        )
         assert exchange.arrives == exchange.request
-        assert decode(exchange.answer[HEADER_BYTES:]) == Result("bob/desk", "alice/phone", 1, "", b"x")
+        assert decode(exchange.answer[HEADER_BYTES:]) == Result("bob/desk", "alice/phone", FIRST_ID + 7, "", b"x")
         assert exchange.answered_bytes == len(exchange.answer)
 
 
@@ -141,7 +143,7 @@ class TestNats:
             finish(login, b"PONG\r\n", b'MSG admin 1 5\r\n{"error":{"description":"no room"}}\r\n')
 
     def test_requests_name_where_the_answer_goes(self) -> None:
-        exchange = NatsDialect().request(ALICE, BOB, b"x")
+        exchange = NatsDialect().request(ALICE, BOB, b"x", 7)
         assert exchange.request == b"PUB bob alice 1\r\nx\r\n"
         assert exchange.arrives == b"MSG bob 1 alice 1\r\nx\r\n"
         assert exchange.answer == b"PUB alice 1\r\nx\r\n"

@@ -150,7 +150,8 @@ def test_stored_notices_a_server_that_hangs_up(span: Span) -> None:
 
 def test_a_call_counts_when_its_answer_is_back(span: Span) -> None:
     callers, bot_link, switch = [link_pair() for _ in range(2)], link_pair(), threading.Event()
-    exchanges = [Exchange(b"ask%d" % n, b"ask%d" % n, b"say%d" % n, 4) for n in range(2)]
+    asks, asked = [b"ask", b"qry"], [b"", b""]
+    exchanges = [[Exchange(ask + b"%d" % n, ask + b"%d" % n, b"say%d" % n, 4) for ask in asks] for n in range(2)]
 
     def switchboard() -> None:
         while not switch.is_set():
@@ -164,6 +165,8 @@ def test_a_call_counts_when_its_answer_is_back(span: Span) -> None:
         except BlockingIOError:
             return
         if data:
+            if not data.startswith(b"say"):
+                asked[int(data[3:])] += data[:1]
             choose(data).sock.send(data)
 
     thread = threading.Thread(target=switchboard)
@@ -174,6 +177,7 @@ def test_a_call_counts_when_its_answer_is_back(span: Span) -> None:
         switch.set()
         thread.join()
     assert tally.sent == tally.received >= tally.messages > 0
+    assert [order[:4] for order in asked] == [b"aqaq", b"aqaq"]
 
 
 @pytest.fixture

@@ -116,8 +116,8 @@ class Dialect(ABC):
         """Come in as `seat` and answer requests."""
         raise NotImplementedError
 
-    def request(self, caller: Seat, bot: Seat, payload: bytes) -> Exchange:
-        """A request that one caller repeats, one at a time."""
+    def request(self, caller: Seat, bot: Seat, payload: bytes, number: int) -> Exchange:
+        """One of the requests that a caller makes in turn; those with different numbers have one size."""
         raise NotImplementedError
 
 

@@ -92,7 +92,7 @@ class NatsDialect(Dialect):
     def serve(self, seat: Seat) -> Login:
         return self.login(seat, True)
 
-    def request(self, caller: Seat, bot: Seat, payload: bytes) -> Exchange:
+    def request(self, caller: Seat, bot: Seat, payload: bytes, number: int) -> Exchange:
         who, to, size = caller.user.encode(), bot.user.encode(), len(payload)
         return Exchange(
             request=b"PUB %s %s %d\r\n%s\r\n" % (to, who, size, payload),

@@ -41,7 +41,7 @@ from relay.store.sqlite import SqliteStore
 
 PASSWORD = "benchmark"  # noqa: S105 - of accounts in a temporary directory
 METHOD = "work"
-# From here on an id takes four bytes, so that all messages of a sender have one size.
+# From here on an id takes four bytes, so that all messages or calls of a sender have one size.
 FIRST_ID = 1 << 17
 # So many messages are in a room before it is measured: up to 65,535 an offset takes two bytes then.
 OFFSETS_USED = 255
@@ -160,10 +160,10 @@ class RelayDialect(Dialect):
         call = Call(_address(seat), "relay", 1, "methods.announce", _TIMEOUT_MS, "application/msgpack", body)
         yield from _ask(FrameReader(FRAME_MAX), encode(call), Result)
 
-    def request(self, caller: Seat, bot: Seat, payload: bytes) -> Exchange:
-        # One id for all: a caller has one request in flight, and ids are unique among those only.
-        call = encode(Call(_address(caller), bot.user, 1, METHOD, _TIMEOUT_MS, "", payload))
-        answer_frame = encode(Result(_address(bot), _address(caller), 1, "", payload))
+    def request(self, caller: Seat, bot: Seat, payload: bytes, number: int) -> Exchange:
+        call_id = FIRST_ID + number
+        call = encode(Call(_address(caller), bot.user, call_id, METHOD, _TIMEOUT_MS, "", payload))
+        answer_frame = encode(Result(_address(bot), _address(caller), call_id, "", payload))
         return Exchange(call, call, answer_frame, len(answer_frame))
 
 
