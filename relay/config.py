@@ -181,7 +181,15 @@ class Settings:
         32, _number_of("sessions", 1, 1_000_000), "Live sessions, one for each device, of one user."
     )
     handshake_timeout_s: float = _setting(
-        5.0, _seconds(0.1, 300), "Time for a new connection to log in, from its first moment on."
+        5.0, _seconds(0.1, 300), "Time for a new connection to say who it is, and as much again to log in at its turn."
+    )
+    logins_at_once_max: int = _setting(
+        256,
+        _number_of("logins", 1, 1_000_000),
+        "Logins that the relay works on at a time; the others wait for their turn. Awaiting a client does not count.",
+    )
+    login_wait_max_s: float = _setting(
+        10.0, _seconds(0.1, 300), "A login that has waited so long for its turn is told to come back later."
     )
     keepalive_interval_s: float = _setting(
         25.0, _seconds(0.1, 3600), "A session that was silent for so long is asked whether it is there."

@@ -214,7 +214,14 @@ class Relay:
         # The first look tells nothing, but what changes from now on will be told.
         self._ask(lambda store: store.account_changes())
         self._handshake = Handshake(
-            Terms(settings.handshake_timeout_s, int(settings.keepalive_interval_s * 1000), AGENT, generation),
+            Terms(
+                settings.handshake_timeout_s,
+                settings.logins_at_once_max,
+                settings.login_wait_max_s,
+                int(settings.keepalive_interval_s * 1000),
+                AGENT,
+                generation,
+            ),
             self.registry,
             self._authenticator,
             Throttle(settings.login_delay_max_s),

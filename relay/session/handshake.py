@@ -1,10 +1,12 @@
-"""From an accepted socket to an established session: plain blocking code in a greenlet, under one deadline.
+"""From an accepted socket to an established session: plain blocking code in a greenlet, under deadlines.
 
-The deadline covers everything from the first byte to WELCOME, so that a client which sends one byte a second costs a
-greenlet for seconds and not for hours. A delay for a failed login comes after it.
+A client has so long for its HELLO, and as long again from its turn to WELCOME, so that one which sends one byte a
+second costs a greenlet for seconds and not for hours. In between it waits for its turn (see `relay.session.places`),
+which is not its fault and has a limit of its own. A delay for a failed login comes after all that.
 """
 
 import logging
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from relay.protocol.packets import Hello, Packet, Proof, Unknown, Welcome
 from relay.protocol.scram import MECHANISM, LoginRefusedError
 from relay.protocol.tickets import MECHANISM as TICKET
 from relay.router.directory import TooManySessionsError
+from relay.session.places import Place, Places, Stage
 from relay.session.registry import Registry, TooManyConnectionsError
 from relay.session.session import Identity, Session, Surroundings
 from relay.store.base import StoreBrokenError, StoreError
@@ -41,6 +44,8 @@ class Terms(NamedTuple):
     """What the relay demands of, and tells, everyone who logs in."""
 
     handshake_timeout_s: float
+    logins_at_once_max: int
+    login_wait_max_s: float
     keepalive_ms: int
     agent: str
     generation: str
@@ -93,6 +98,7 @@ class Handshake:
         self._throttle = throttle
         self._prepare = prepare
         self._surroundings = surroundings
+        self._places = Places(terms.logins_at_once_max)
         self._under_way: set[gevent.Greenlet] = set()
         self._stopping = False
 
@@ -124,15 +130,10 @@ class Handshake:
 
     def _establish(self, sock: socket.socket, peer: str, connection: ServerConnection) -> bool:
         """Whether the client is in. If not, the connection object holds what it is to be told."""
-        limit_s = self._terms.handshake_timeout_s
-        slow = _RefusedError(
-            CloseCode.HANDSHAKE_TIMEOUT, f"the login was not complete within {limit_s:g} s", retry_s=limit_s
-        )
         try:
             if self._stopping:
                 raise gevent.GreenletExit
-            with gevent.Timeout(limit_s, slow):
-                return self._log_in(sock, peer, connection)
+            return self._log_in(sock, peer, connection)
         except _RefusedError as refused:
             log.warning("refused %s: %s", peer, refused)
             gevent.sleep(refused.delay_s)
@@ -149,16 +150,22 @@ class Handshake:
         return False
 
     def _log_in(self, sock: socket.socket, peer: str, connection: ServerConnection) -> bool:
-        hello = _receive(sock, connection)
-        if not isinstance(hello, Hello):
-            log.info("%s left before it logged in", peer)
-            return False
-        _check(hello)
-        self._wait_for_turn(peer_host(peer))
+        with self._time_limit():
+            hello = _receive(sock, connection)
+            if not isinstance(hello, Hello):
+                log.info("%s left before it logged in", peer)
+                return False
+            _check(hello)
+        with Place(self._places) as place:
+            self._wait_for_turn(place, Stage.TICKET if hello.mechanism == TICKET else Stage.PASSWORD, peer_host(peer))
+            with self._time_limit():
+                return self._let_in(sock, peer, connection, hello, place)
+
+    def _let_in(self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello, place: Place) -> bool:
         with self._surroundings.router.expecting(hello.user):
             try:
                 by_ticket = hello.mechanism == TICKET
-                entry = self._resume(hello) if by_ticket else self._authenticate(sock, peer, connection, hello)
+                entry = self._resume(hello) if by_ticket else self._authenticate(sock, peer, connection, hello, place)
                 if entry is None:
                     log.info("%s left during login", peer)
                     return False
@@ -177,15 +184,16 @@ class Handshake:
         return True
 
     def _authenticate(
-        self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello
+        self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello, place: Place
     ) -> _Entry | None:
         """Log in by password; None when the client has left. Raises LoginRefusedError."""
         account = self._authenticator.challenge(connection, hello)
         sock.sendall(connection.data_to_send())
+        place.leave()
         proof = _receive(sock, connection)
         if not isinstance(proof, Proof):
             return None
-        self._wait_for_turn(peer_host(peer))
+        self._take_place(place, Stage.PROOF, peer_host(peer))
         data = self._authenticator.prove(connection, account, proof)
         assert account is not None
         self._surroundings.router.directory.replace(f"{account.name}/{hello.device}")
@@ -235,7 +243,31 @@ class Handshake:
         sentence = "the user name or the password is wrong"
         return _RefusedError(CloseCode.LOGIN_FAILED, sentence, reason=reason, delay_s=delay_s)
 
-    def _wait_for_turn(self, host: str) -> None:
+    def _time_limit(self) -> gevent.Timeout:
+        limit_s = self._terms.handshake_timeout_s
+        sentence = f"the login was not complete within {limit_s:g} s"
+        return gevent.Timeout(limit_s, _RefusedError(CloseCode.HANDSHAKE_TIMEOUT, sentence, retry_s=limit_s))
+
+    def _wait_for_turn(self, place: Place, stage: Stage, host: str) -> None:
+        """Those who have waited too long are sent away for a while, each for another one, so that they do not come back
+        together.
+        """
+        limit_s = self._terms.login_wait_max_s
+        retry_s = random.uniform(limit_s / 10, limit_s / 2)  # noqa: S311
+        sentence = "too many others log in at this moment; come back later"
+        with gevent.Timeout(limit_s, _RefusedError(CloseCode.HANDSHAKE_TIMEOUT, sentence, retry_s=retry_s)):
+            self._take_place(place, stage, host)
+
+    def _take_place(self, place: Place, stage: Stage, host: str) -> None:
+        """Nobody holds a place while attempts from its address have to wait; one may have failed while it queued."""
+        self._wait_for_quiet(host)
+        place.take(stage)
+        while self._throttle.wait_s(host, time.monotonic()):
+            place.leave()
+            self._wait_for_quiet(host)
+            place.take(stage)
+
+    def _wait_for_quiet(self, host: str) -> None:
         """While the answer to a failed attempt is held back, further attempts from that address wait as long: those
         that were made at the same time, too, and one after the other.
         """

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from relay.protocol.codes import CloseCode, ErrorCode, Retry, retry_after_close
-from relay.protocol.packets import Call, Fault
-from tests.integration.peer import Peer, eventually
+from relay.protocol.packets import Call, Challenge, Fault, Hello, Proof, Welcome
+from relay.protocol.scram import MECHANISM, ClientLogin
+from tests.integration.peer import PASSWORD, Peer, eventually
 from tests.integration.stage import RelayProcess, staged
 from tests.process import COMMAND
 
@@ -76,6 +77,28 @@ def test_sessions_of_one_user(tmp_path: Path) -> None:
         relay.process.await_line(first.name, "is gone")
         stage.session(user, "third").alive()
         other.alive()
+
+
+def test_logins_at_a_time(tmp_path: Path) -> None:
+    """One place, and a crowd that comes at once: all get in, in any order, and who is silent holds nobody up."""
+    with RelayProcess(tmp_path, logins_at_once_max=1, handshake_timeout_s=60) as relay, staged(relay) as stage:
+        strangers = [stage.connect() for _ in range(10)]
+        users = [stage.user() for _ in range(20)]
+        logins = [ClientLogin(user, PASSWORD) for user in users]
+        crowd = [stage.connect() for _ in users]
+        for peer, user, login in zip(crowd, users, logins, strict=True):
+            peer.send(Hello(1, 1, user, "device", MECHANISM, login.first(), "test/1"))
+        finals = [login.final(peer.expect(Challenge).data) for peer, login in zip(crowd, logins, strict=True)]
+        for peer, final in zip(reversed(crowd[1:]), reversed(finals[1:]), strict=True):
+            peer.send(Proof(final))
+        for peer in crowd[1:]:
+            peer.expect(Welcome)
+            peer.alive()
+        crowd[0].send(Proof(finals[0]))
+        crowd[0].expect(Welcome)
+        stage.undisturbed()
+        for stranger in strangers:
+            assert not stranger.has_news()
 
 
 def test_calls_of_one_session(tmp_path: Path) -> None:

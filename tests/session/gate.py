@@ -37,7 +37,14 @@ class Gate:
     """A handshake with a registry and a throttle of its own; `knock` is a client that connects."""
 
     def __init__(
-        self, wire: Wire, *, timeout_s: float = 20.0, delay_max_s: float = 0.0, connections_max: int = 10
+        self,
+        wire: Wire,
+        *,
+        timeout_s: float = 20.0,
+        delay_max_s: float = 0.0,
+        connections_max: int = 10,
+        at_once_max: int = 10,
+        wait_max_s: float = 20.0,
     ) -> None:
         self.wire = wire
         self.registry = Registry(connections_max, 10, (25, 10), 30)
@@ -54,7 +61,7 @@ class Gate:
         self.look_up: Callable[[str], Account | None] = self.accounts.get
         self.surroundings = wire.surroundings._replace(on_gone=self._forget)
         self.handshake = Handshake(
-            Terms(timeout_s, 25_000, "relay/test", "g1"),
+            Terms(timeout_s, at_once_max, wait_max_s, 25_000, "relay/test", "g1"),
             self.registry,
             Authenticator(self._look_up, bytes(32), ITERATIONS_MIN, self.tickets, lambda: self.now_ms),
             self.throttle,

@@ -5,11 +5,13 @@ import socket as plain_socket
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeVar
 
 import gevent
 import msgpack
 import pytest
 from gevent import socket
+from gevent.event import Event
 
 from relay.protocol.codes import CloseCode
 from relay.protocol.connection import ClientConnection
@@ -20,6 +22,8 @@ from relay.store.base import StoreError
 from tests.loop import deadline, turn, until
 from tests.session.gate import ALICE, Gate, hello, raw
 from tests.session.wire import Client
+
+T = TypeVar("T")
 
 
 def test_a_right_password_is_welcomed_with_everything_the_client_has_to_know(gate: Gate) -> None:
@@ -365,6 +369,136 @@ def test_a_right_password_among_wrong_ones_waits_for_its_turn_and_is_let_in(gate
     _, welcome = gate.login()
     assert isinstance(welcome, Welcome)
     gevent.joinall(guesses)
+
+
+class Counter:
+    """A store that answers nobody before `open`: who stands before it, and how many did at most."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.names: list[str] = []
+        self.open = Event()
+        gate.look_up = lambda name: self._stand("look-up", gate.accounts.get(name))
+        gate.prepare = lambda user, device: self._stand(f"in {device}", 41)
+
+    def _stand(self, name: str, answer: T) -> T:
+        self.names.append(name)
+        self.open.wait()
+        return answer
+
+
+def test_logins_over_the_bound_wait_and_are_let_in_at_their_turn(gates: Callable[..., Gate]) -> None:
+    gate = gates(at_once_max=2)
+    counter = Counter(gate)
+    logins = [gevent.spawn(gate.login, device=f"d{number}") for number in range(5)]
+    until(lambda: len(counter.names) == 2)
+    turn()
+    assert counter.names == ["look-up"] * 2
+    assert gate.registry.connections == 5
+    counter.open.set()
+    with deadline():
+        assert all(isinstance(login.get()[1], Welcome) for login in logins)
+
+
+def test_the_time_of_a_login_begins_at_its_turn(gates: Callable[..., Gate]) -> None:
+    """Nobody is answered: each runs out of its time, one after the other, and none of it goes by in the queue."""
+    gate = gates(at_once_max=1, timeout_s=0.05)
+    counter = Counter(gate)
+    clients = [gate.knock() for _ in range(4)]
+    for client in clients:
+        client.send(hello())
+    for client in clients:
+        assert client.closing().code == CloseCode.HANDSHAKE_TIMEOUT
+    assert counter.names == ["look-up"] * 4
+
+
+def test_who_waits_too_long_for_a_turn_is_told_when_to_come_back(
+    gates: Callable[..., Gate], caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = gates(at_once_max=1, wait_max_s=0.05)
+    counter = Counter(gate)
+    first = gevent.spawn(gate.login, device="first")
+    until(lambda: len(counter.names) == 1)
+    late = gate.knock()
+    late.send(hello())
+    close = late.closing()
+    assert (close.code, close.sentence) == (
+        CloseCode.HANDSHAKE_TIMEOUT,
+        "too many others log in at this moment; come back later",
+    )
+    assert 5 <= (close.retry_ms or 0) <= 25
+    assert close.sentence in caplog.text
+    late.close()
+    counter.open.set()
+    with deadline():
+        assert isinstance(first.get()[1], Welcome)
+
+
+@pytest.mark.parametrize("data", [b"", encode(hello())[:20], encode(hello())])
+def test_who_keeps_the_relay_waiting_holds_no_place(gates: Callable[..., Gate], data: bytes) -> None:
+    gate = gates(at_once_max=1)
+    for _ in range(5):
+        gate.knock().send(data)
+    _, welcome = gate.login()
+    assert isinstance(welcome, Welcome)
+
+
+def test_who_waits_behind_failed_attempts_holds_no_place(gates: Callable[..., Gate]) -> None:
+    gate = gates(at_once_max=1, delay_max_s=60.0)
+    gate.throttle.fail("10.0.0.1", "bob", time.monotonic())
+    waiting = gate.knock()
+    waiting.send(hello())
+    turn()
+    _, welcome = gate.login(host="10.0.0.2")
+    assert isinstance(welcome, Welcome)
+
+
+def test_guesses_that_queue_for_the_same_place_are_judged_one_after_the_other(gates: Callable[..., Gate]) -> None:
+    gate = gates(at_once_max=1, delay_max_s=0.02)
+    quiet_at: list[tuple[float, float]] = []
+    fail = gate.throttle.fail
+
+    def note(host: str, user: str, now: float) -> float:
+        delay_s = fail(host, user, now)
+        quiet_at.append((now, now + delay_s))
+        return delay_s
+
+    gate.throttle.fail = note  # type: ignore[method-assign]
+    clients = [gate.knock() for _ in range(4)]
+    for client in clients:
+        client.send(hello())
+        assert isinstance(client.receive(), Challenge)
+    counter = Counter(gate)
+    gate.prepare = lambda user, device: 41
+    holder = gate.knock(host="10.0.0.2")
+    holder.send(hello())
+    until(lambda: counter.names)
+    for client in clients:
+        client.send(Proof(b"c=biws,r=wrong,p=eA=="))
+    turn()
+    counter.open.set()
+    for client in clients:
+        assert client.closing().code == CloseCode.LOGIN_FAILED
+    assert len(quiet_at) == 4
+    for (_, at), (next_at, _) in pairwise(quiet_at):
+        assert next_at >= at
+
+
+def test_stopping_ends_those_who_wait_for_a_turn(gates: Callable[..., Gate]) -> None:
+    gate = gates(at_once_max=1)
+    counter = Counter(gate)
+    clients = [gate.knock() for _ in range(3)]
+    for client in clients:
+        client.send(hello())
+    until(lambda: counter.names)
+    turn()
+    stopping = gevent.spawn(gate.handshake.stop)
+    for client in clients:
+        assert client.closing().code == CloseCode.SHUTTING_DOWN
+        client.close()
+    with deadline():
+        stopping.get()
+    gate.until_empty()
+    assert counter.names == ["look-up"]
 
 
 def test_stopping_ends_logins_under_way_and_those_that_still_come(gate: Gate) -> None:

@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable
 
 import pytest
+from gevent.event import Event
 
 from relay.protocol.codes import CloseCode
 from relay.protocol.packets import Challenge, Close, Packet, Ping, Pong, Unknown, Welcome
 from relay.protocol.tickets import ClientTicket, Resume
+from relay.store.base import Account
+from tests.loop import turn, until
 from tests.session.gate import ALICE, Gate, hello, raw
 from tests.session.wire import Client
 
@@ -36,6 +39,35 @@ def test_a_ticket_is_a_login_in_one_round_trip(gate: Gate) -> None:
     assert (welcome.session, welcome.last_message_id) == ("alice/phone", 41)
     client.send(Ping(1))
     assert client.receive() == Pong(1)
+
+
+def test_who_brings_a_ticket_goes_before_those_who_do_not(gates: Callable[..., Gate]) -> None:
+    gate = gates(at_once_max=1)
+    resume = first_ticket(gate)
+    served: list[str] = []
+    answer = Event()
+
+    def look_up(name: str) -> Account | None:
+        served.append("password")
+        answer.wait()
+        return gate.accounts.get(name)
+
+    def prepare(user: str, device: str) -> int:
+        served.append("ticket")
+        return 41
+
+    gate.look_up, gate.prepare = look_up, prepare
+    for _ in range(2):
+        gate.knock().send(hello(device="other"))
+    until(lambda: served)
+    client = gate.knock()
+    client.send(hello(mechanism="TICKET", data=ClientTicket(resume).first()))
+    turn()
+    assert served == ["password"]
+    answer.set()
+    assert isinstance(client.receive(), Welcome)
+    until(lambda: len(served) == 3)
+    assert served == ["password", "ticket", "password"]
 
 
 def test_a_ticket_that_is_no_good_leaves_the_session_of_its_device_alone(gate: Gate) -> None:
