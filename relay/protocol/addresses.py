@@ -29,6 +29,13 @@ _PLAIN = re.compile(r"[a-z0-9._~-]{1,64}")
 # 2 microseconds for each character, so what is longer is refused unseen.
 _TYPED_MAX_CHARS = 4 * NAME_MAX_BYTES
 
+# Rules that people break by typing, by their names in precis_i18n.
+_RULES = {
+    "spaces": "it must not contain a space",
+    "controls": "it must not contain a control character",
+    "bidi_rule": "it mixes letters written to the left with others in a way that is ambiguous (RFC 5893)",
+}
+
 
 class AddressError(ValueError):
     """A name or an address breaks the rules; the text says which rule."""
@@ -52,13 +59,19 @@ def prepare_name(text: str) -> str:
     try:
         name: str = get_profile("UsernameCaseMapped").enforce(text)
     except UnicodeEncodeError as error:
-        raise AddressError(f"{text!r} is not a name: {error.reason.replace('/', ' ')}") from None
+        raise AddressError(f"{text!r} is not a name: {_broken_rule(error.reason)}") from None
     if len(name.encode()) > NAME_MAX_BYTES:
         raise AddressError(f"a name has at most {NAME_MAX_BYTES} bytes; this one has {len(name.encode())}")
     if _STRUCTURE.intersection(name):
         raise AddressError(f"{text!r} is not a name: it becomes {name!r}")
     _check_login_name(name)
     return name
+
+
+def _broken_rule(reason: str) -> str:
+    """What precis_i18n means by `DISALLOWED/rule`."""
+    rule = reason.rpartition("/")[2]
+    return _RULES.get(rule) or f"it has a character that names must not have ({rule.replace('_', ' ')})"
 
 
 def _check_login_name(name: str) -> None:
