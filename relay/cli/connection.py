@@ -60,7 +60,14 @@ def explained() -> Iterator[None]:
     try:
         yield
     except RelayError as error:
-        raise CommandError(str(error), exit_code(error)) from error
+        raise CommandError(_sentence(error), exit_code(error)) from error
+
+
+def _sentence(error: Exception) -> str:
+    """What the error says; of a refusal by the relay itself only its own sentence, which needs no method's name."""
+    from relay_client.errors import CallFailed  # noqa: PLC0415
+
+    return error.sentence if isinstance(error, CallFailed) and error.to == "relay" else str(error)
 
 
 def exit_code(error: Exception) -> Exit:

@@ -13,6 +13,7 @@ def test_a_private_room_from_invitation_to_ban(town: Town) -> None:
     nowhere = town.run("room", "join", "nowhere", user=bob)
     assert outside.returncode == nowhere.returncode == 1
     assert outside.stderr == nowhere.stderr.replace("nowhere", "plans")
+    assert nowhere.stderr == "relay: there is no room #nowhere, or you are not in it\n"
     assert town.run("room", "invite", "#plans", bob, user=alice).returncode == 0
     assert (
         town.run("room", "join", "plans", user=bob).stdout == "#plans  private, 2 members, you are member  Our plans\n"
