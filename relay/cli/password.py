@@ -17,7 +17,12 @@ def new_password(name: str, from_stdin: bool) -> str:
 
 def known_password(name: str, place: str) -> str:
     """The password of an account, asked for once."""
-    check_source(from_stdin=False)
+    if not sys.stdin.isatty():
+        raise CommandError(
+            "there is no terminal to ask for a password on; put it into the URL in RELAY_URL, or log in first: "
+            "relay login --password-stdin",
+            Exit.USAGE,
+        )
     return str(click.prompt(f"Password of {name} at {place}", hide_input=True, err=True))
 
 
