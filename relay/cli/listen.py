@@ -58,6 +58,7 @@ def listen(
     with connected(url, device=device or _device_for(conversations), receive=True) as client:
         show = _shower(client, as_json)
         wanted = {_conversation(client, name) for name in conversations}
+        _warn_of_strange_rooms(client, wanted)
         client.on_event(lambda event: _tell(event, wanted, as_json, receipts))
         if receipts:
             client.conversations.watch_receipts()
@@ -94,6 +95,15 @@ def _conversation(client: "Client", name: str) -> str:
         )
     except AddressError as error:
         raise CommandError(f"{name!r} is neither a user nor a room: {error}", Exit.USAGE) from None
+
+
+def _warn_of_strange_rooms(client: "Client", wanted: set[str]) -> None:
+    """Nothing comes from a room that one is not in, and that looks like a quiet one."""
+    rooms = sorted(name for name in wanted if name.startswith("#"))
+    inside = {room.room for room in client.rooms.list() if room.role != "invited"} if rooms else set()
+    for room in rooms:
+        if room not in inside:
+            click.echo(escape_line(f"relay: you are not in {room}; nothing comes from it until you join"), err=True)
 
 
 def _shower(client: "Client", as_json: bool) -> Callable[["Message"], None]:

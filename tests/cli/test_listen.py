@@ -47,6 +47,14 @@ def test_what_is_neither_a_user_nor_a_room_cannot_be_listened_to(town: Town) -> 
     assert done.returncode == 2 and "two words" in done.stderr
 
 
+def test_a_room_one_is_not_in_is_told_of(town: Town) -> None:
+    alice = town.user("alice")
+    town.run("room", "create", "nook", user=alice)
+    outside = town.run("listen", "#nook", "--timeout", "0", user=town.user("bob"))
+    assert outside.stderr == "relay: you are not in #nook; nothing comes from it until you join\n"
+    assert town.run("listen", "#nook", "--timeout", "0", user=alice).stderr == ""
+
+
 def test_receipts_show_how_far_others_are(town: Town) -> None:
     alice, bob = town.user("alice"), town.user("bob")
     with running("listen", "--receipts", home=town.home, env=town.env(alice)) as listening:
