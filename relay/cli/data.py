@@ -127,6 +127,7 @@ def export(target: Path, keys: bool, force: bool, settings: Settings) -> None:
                 if done % _SHOW_EVERY == 0:
                     show(done, max(total, done))
             show(1, 1)
+    _report(f"exported {settings.data} to {'stdout' if str(target) == '-' else target}")
 
 
 @click.command(
