@@ -149,7 +149,7 @@ def before_login() -> list[Sample]:
     samples = _bad_frames(FRAME_MAX_BEFORE_LOGIN)
     samples += _bad_packets(hello(), text_at=3, number_at=1)
     samples += [Sample(name, data, CloseCode.NOT_THE_PROTOCOL, protocol) for name, (data, protocol) in FOREIGN.items()]
-    for number, name in ((PROOF, "PROOF"), (PING, "PING"), (32, "32")):
+    for number, name in ((PROOF, "PROOF"), (PING, "PING"), (48, "48")):
         data = frame(packed([number, b"x" if number == PROOF else 1]))
         samples.append(Sample(f"{name} first", data, CloseCode.NOT_ALLOWED_NOW, name))
     for name in ("Alice", "a/b", "#ops", "a@b", "", "a b", "a" * 65, "a" * 3000, "a\x00", "e\u0301", "\U0001f600"):

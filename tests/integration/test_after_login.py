@@ -79,9 +79,9 @@ def test_a_frame_as_long_as_the_limit_is_accepted(stage: Stage) -> None:
 
 def test_a_packet_of_a_later_version_is_refused_with_its_id(stage: Stage) -> None:
     peer = stage.session()
-    peer.send_bytes(frame(packed([32, peer.address, "bob", 9, 65536])))
+    peer.send_bytes(frame(packed([48, peer.address, "bob", 9, 65536])))
     error = peer.expect(Error)
-    assert (error.refused, error.id, error.code) == (32, 9, ErrorCode.UNKNOWN_PACKET)
+    assert (error.refused, error.id, error.code) == (48, 9, ErrorCode.UNKNOWN_PACKET)
     peer.alive()
 
 
