@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from relay_client.answers import Conversation, Device, DeviceCursor, Member, Page, Presence, Room
-from relay_client.blocking import Client, Message, Posted, Signal
+from relay_client.blocking import Client, Message, Posted, Signal, Stream
 from relay_client.bot import Bot
 from relay_client.errors import (
     BadAddress,
@@ -29,6 +29,9 @@ from relay_client.errors import (
     Refused,
     RelayError,
     Replaced,
+    StreamClosed,
+    StreamReset,
+    StreamTimedOut,
     TimedOut,
 )
 from relay_client.events import Ended, GapNoticed, Receipt, RoomChanged
@@ -73,6 +76,10 @@ __all__ = [
     "RoomChanged",
     "Signal",
     "Stored",
+    "Stream",
+    "StreamClosed",
+    "StreamReset",
+    "StreamTimedOut",
     "TimedOut",
 ]
 

@@ -32,7 +32,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar, overload
 
 from relay.protocol.payloads import Value
-from relay_client.blocking import Client, Message, Posted, Signal
+from relay_client.blocking import Client, Message, Posted, Signal, Stream
 from relay_client.core import Pending
 from relay_client.errors import BadUrl, BotFileError, CallFailed, NotConnected
 from relay_client.events import Event
@@ -62,6 +62,7 @@ class Bot:
         self._room_handlers: dict[str, Callable[[Message], Any]] = {}
         self._event_handler: Callable[[Event], Any] | None = None
         self._signal_handler: Callable[[Signal], Any] | None = None
+        self._services: dict[str, Callable[[Stream], Any]] = {}
         self._start_handlers: list[Callable[[], Any]] = []
         self._client: Client | None = None
         self._stopped = False
@@ -114,6 +115,16 @@ class Bot:
 
         def add(function: Function) -> Function:
             self._methods.add(name, function)
+            return function
+
+        return add
+
+    def stream(self, service: str) -> Callable[[Function], Function]:
+        """Decorator: `function(stream)` gets each stream that is opened to `service`, as Client.serve_stream."""
+
+        def add(function: Function) -> Function:
+            _check_single(self._services.get(service), f"streams for {service!r}")
+            self._services[service] = function
             return function
 
         return add
@@ -173,7 +184,7 @@ class Bot:
         if self._event_handler is not None:
             client.on_event(self._event_handler)
         try:
-            ready = client.attach(self._methods, self._on_message(), self._on_signal())
+            ready = client.attach(self._methods, self._on_message(), self._on_signal(), self._services)
             client.wait_until(lambda: self._stopped or self._is_ready(client, ready))
             if not self._stopped:
                 self._start(client, ready)

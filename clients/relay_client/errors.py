@@ -103,6 +103,26 @@ class MethodError(RelayError):
         self.sentence = sentence
 
 
+class StreamReset(RelayError):
+    """The other end, or the relay in its place, ended the stream or refused it. `code` as in ErrorCode, or from 1000 up
+    an application's own: CANCELLED, SESSION_GONE (its connection ended), NO_SUCH_SERVICE, METHOD_FAILED and others."""
+
+    def __init__(self, code: int, sentence: str, service: str = "", peer: str = "") -> None:
+        super().__init__(f"stream {service!r} with {peer}: {sentence}" if peer else sentence)
+        self.code = code
+        self.sentence = sentence
+        self.service = service
+        self.peer = peer
+
+
+class StreamTimedOut(StreamReset, TimedOut):
+    """The stream was not accepted in time."""
+
+
+class StreamClosed(RelayError, ValueError):
+    """This end has finished, closed or reset the stream before."""
+
+
 class BotFileError(RelayError):
     """A bot file cannot be used: it is missing, or holds no Bot, or several."""
 
@@ -117,3 +137,9 @@ def call_failed(code: int, sentence: str, to: str, method: str) -> CallFailed:
     """The error for a FAULT."""
     kind = CallTimedOut if code == ErrorCode.TIMED_OUT else CallFailed
     return kind(code, sentence, to, method)
+
+
+def stream_reset(code: int, sentence: str, service: str, peer: str) -> StreamReset:
+    """The error for a RESET."""
+    kind = StreamTimedOut if code == ErrorCode.TIMED_OUT else StreamReset
+    return kind(code, sentence, service, peer)

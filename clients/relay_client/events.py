@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relay.protocol import packets
 from relay.protocol.payloads import Value
 from relay_client.answers import Presence
 from relay_client.errors import RelayError
 from relay_client.received import Call
+
+if TYPE_CHECKING:
+    from relay_client.core.streams import StreamEnd
 
 log = logging.getLogger("relay_client")
 
@@ -52,6 +55,12 @@ class CallReceived(NamedTuple):
     """Somebody calls. The shell calls `Core.answer` or `Core.refuse`, once."""
 
     call: Call
+
+
+class StreamOffered(NamedTuple):
+    """Somebody opens a stream to a service of ours. The shell hands it to the service's handler."""
+
+    end: "StreamEnd"
 
 
 class GapNoticed(NamedTuple):
@@ -119,6 +128,7 @@ Event = (
     | MessageReceived
     | SignalReceived
     | CallReceived
+    | StreamOffered
     | GapNoticed
     | SignalsDropped
     | RoomChanged

@@ -14,13 +14,14 @@ from relay.protocol.addresses import RELAY
 from relay.protocol.payloads import Value
 from relay_client.core import Core, Pending, Phase
 from relay_client.errors import ClientClosed, RelayError
-from relay_client.events import CallReceived, Event, MessageReceived, SignalReceived, log_event
+from relay_client.events import CallReceived, Event, MessageReceived, SignalReceived, StreamOffered, log_event
 from relay_client.fate import Fate, FateState
 from relay_client.identity import identify
 from relay_client.jobs import Job, Submit
 from relay_client.methods import Methods, fault_for
 from relay_client.questions import Question
 from relay_client.received import Call, ReceivedMessage, ReceivedSignal, Stored
+from relay_client.streams import Services
 
 log = logging.getLogger("relay_client")
 
@@ -95,7 +96,8 @@ S = TypeVar("S", bound=ShellSignal)
 
 
 class Shell(Generic[M, S]):
-    """`message` and `signal` make what the program gets to see; `submit` runs its handlers.
+    """`message` and `signal` make what the program gets to see; `submit` runs its handlers,
+    `submit_stream` those of `services`.
 
     The other arguments are those of Client.
     """
@@ -113,6 +115,8 @@ class Shell(Generic[M, S]):
         message: Callable[[MessageReceived, Any], M],
         signal: Callable[[SignalReceived, Any], S],
         submit: Submit,
+        submit_stream: Submit,
+        services: Services[Any],
     ) -> None:
         self.timeout = timeout
         identity, self._endpoint = identify(url, device, password)
@@ -121,6 +125,8 @@ class Shell(Generic[M, S]):
         self._make_message = message
         self._make_signal = signal
         self._submit = submit
+        self._submit_stream = submit_stream
+        self._services = services
         self._messages: deque[M] = deque()
         self._signals: deque[S] = deque(maxlen=SIGNALS_MAX)
         self._asked = receive is True
@@ -197,6 +203,12 @@ class Shell(Generic[M, S]):
                 return core.keep(method, arguments, now)
             return core.call(RELAY, method, (), arguments, timeout_s=self.timeout, now=now)
 
+    def _begin_service(self, name: str, handler: Callable[[Any], Any]) -> Pending[Value]:
+        with self._using() as core:
+            pending = core.offer([*self._services.names, name], time.monotonic())
+            self._services.add(name, handler)
+        return pending
+
     def _begin_to_follow(self, stored: Stored) -> Pending[None]:
         with self._using() as core:
             return core.follow(stored.conversation, time.monotonic())
@@ -218,6 +230,8 @@ class Shell(Generic[M, S]):
                 self._take_signal(self._make_signal(event, self))
             case CallReceived(call):
                 self._submit(call, self._call_job(call))
+            case StreamOffered(end):
+                self._submit_stream(end, self._services.job(end))
             case _:
                 log_event(self.session, event)
                 if (function := self._event_handler) is not None:

@@ -45,6 +45,7 @@ from relay_client.sentences import (
     not_taken,
 )
 from relay_client.shell import Shell, ShellMessage, ShellPosted, ShellSignal, remaining_s
+from relay_client.streams import Services, ShellStream
 
 log = logging.getLogger("relay_client")
 
@@ -130,6 +131,8 @@ class Client(Shell[Message, Signal]):
             message=Message,
             signal=Signal,
             submit=self._lanes.submit,
+            submit_stream=self._lanes.submit,
+            services=Services(lambda end: ShellStream(end, self._using)),
         )
         self.rooms: Rooms[Awaits] = Rooms(self)
         self.conversations: Conversations[Awaits] = Conversations(self)

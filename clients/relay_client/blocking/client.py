@@ -6,13 +6,14 @@ All decisions are the core's, the bytes are the pump's; here is what a program c
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from relay.protocol.payloads import Value
 from relay_client.blocking.pump import Pump
+from relay_client.blocking.streams import Stream, Streams
 from relay_client.blocking.workers import Workers
 from relay_client.core import Core, Pending, Phase
 from relay_client.fate import Fate, FateState
@@ -41,6 +42,7 @@ from relay_client.sentences import (
     not_taken,
 )
 from relay_client.shell import Shell, ShellMessage, ShellPosted, ShellSignal, remaining_s
+from relay_client.streams import Services
 
 log = logging.getLogger("relay_client")
 
@@ -48,6 +50,9 @@ T = TypeVar("T")
 
 # How long `close` waits for the thread of the connection, after everything is said.
 THREAD_END_S = 2.0
+
+# Streams may last for days, so their handlers do not share the threads of the others. As many as the relay allows.
+STREAM_THREADS = 256
 
 
 class Message(ShellMessage):
@@ -124,6 +129,7 @@ class Client(Shell[Message, Signal]):
         wait: bool = True,
     ) -> None:
         self._workers = Workers(threads, "relay handler")
+        self._stream_workers = Workers(STREAM_THREADS, "relay stream")
         super().__init__(
             url,
             device,
@@ -135,6 +141,8 @@ class Client(Shell[Message, Signal]):
             message=Message,
             signal=Signal,
             submit=self._workers.submit,
+            submit_stream=self._stream_workers.submit,
+            services=Services(lambda end: Stream(end, self._pump)),
         )
         self.rooms: Rooms[Waits] = Rooms(self)
         self.conversations: Conversations[Waits] = Conversations(self)
@@ -142,6 +150,7 @@ class Client(Shell[Message, Signal]):
         self.blocks: Blocks[Waits] = Blocks(self)
         self.people: People[Waits] = People(self)
         self._pump = Pump(self._core, self._endpoint, timeout, self._dispatch)
+        self.streams = Streams(self._pump, timeout)
         self._pump.start()
         if wait:
             self._wait_connected()
@@ -253,6 +262,14 @@ class Client(Shell[Message, Signal]):
             pending = core.announce(self._methods.names, time.monotonic())
         self._wait_agreed(pending, timeout)
 
+    def serve_stream(self, service: str, handler: Callable[[Stream], Any], *, timeout: float | None = None) -> None:
+        """Hand each stream that is opened to `service` of our user to `handler(stream)`, in a thread of its own.
+
+        The stream is closed when the handler returns, and reset when it fails: with METHOD_FAILED, or with the code and
+        the sentence of a MethodError. Errors as `serve`.
+        """
+        self._wait_agreed(self._begin_service(service, handler), timeout)
+
     def on_message(self, function: Callable[[Message], Any]) -> None:
         """Hand every message to `function` instead of to `messages`, in the handler threads, those of one conversation
         in order. A message is acknowledged when `function` has returned or failed. Errors as `receive`."""
@@ -267,6 +284,7 @@ class Client(Shell[Message, Signal]):
         """
         deadline_at = self._deadline(timeout)
         self._workers.close(remaining_s(deadline_at))
+        self._leave_streams(remaining_s(deadline_at))
         self._ack_left()
         self._settle_up(deadline_at)
         with self._pump as core:
@@ -295,6 +313,7 @@ class Client(Shell[Message, Signal]):
         methods: Methods,
         on_message: Callable[[Message], Any] | None,
         on_signal: Callable[[Signal], Any] | None,
+        services: Mapping[str, Callable[[Stream], Any]],
     ) -> list[Pending[Any]]:
         """Use these handlers; what the relay has to agree to is settled later."""
         with self._pump as core:
@@ -303,6 +322,9 @@ class Client(Shell[Message, Signal]):
             self._message_handler = on_message
             self._signal_handler = on_signal
             pending = [core.announce(methods.names, now)] if methods.names else []
+            for name, handler in services.items():
+                self._services.add(name, handler)
+            pending += [core.offer(self._services.names, now)] if services else []
             return pending + ([core.receive(now)] if on_message else [])
 
     def run_handler(self, lane: str, function: Callable[[], Any]) -> None:
@@ -436,11 +458,17 @@ class Client(Shell[Message, Signal]):
         if not pending.done or pending.error is not None:
             log.warning("the relay did not confirm the last acknowledgements; those messages may come again")
 
+    def _leave_streams(self, timeout_s: float) -> None:
+        with self._pump as core:
+            core.leave_streams()
+        self._stream_workers.close(timeout_s)
+
     def _abandon(self) -> None:
         self._workers.close(0)
+        self._leave_streams(0)
         with self._pump as core:
             core.close()
         self._pump.join(THREAD_END_S)
 
 
-__all__ = ["Client", "Message", "Posted", "Signal"]
+__all__ = ["Client", "Message", "Posted", "Signal", "Stream"]

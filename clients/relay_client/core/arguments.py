@@ -43,11 +43,23 @@ def encode_value(value: Value, content_type: str | None = None) -> tuple[str, by
     return content_type, body
 
 
+def opening_body(value: Value) -> tuple[str, bytes]:
+    """(content type, body) of an OPEN or an ACCEPT: both empty for None. Raises BadValue."""
+    return ("", b"") if value is None else encode_value(value)
+
+
 def checked_method(method: str) -> str:
     """The method's name. Raises BadValue if it is none."""
     if not 0 < len(method.encode()) <= METHOD_MAX_BYTES:
         raise BadValue(f"the name of a method has 1 to {METHOD_MAX_BYTES} bytes; {method!r} has {len(method.encode())}")
     return method
+
+
+def checked_service(service: str) -> str:
+    """The service's name. Raises BadValue if it is none."""
+    if not 0 < len(service.encode()) <= METHOD_MAX_BYTES:
+        raise BadValue(f"the name of a service has 1 to {METHOD_MAX_BYTES} bytes; this one has {len(service.encode())}")
+    return service
 
 
 def encode_arguments(args: Sequence[Value], kwargs: Mapping[str, Value]) -> tuple[str, bytes]:

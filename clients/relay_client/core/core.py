@@ -24,10 +24,12 @@ from relay.protocol.payloads import Value
 from relay_client.core.arguments import (
     checked_address,
     checked_method,
+    checked_service,
     decode_notice,
     encode_arguments,
     encode_value,
     message_address,
+    opening_body,
 )
 from relay_client.core.calls import Calls
 from relay_client.core.inbox import DeliveryError, Inbox
@@ -35,13 +37,15 @@ from relay_client.core.link import Identity, Link, Phase
 from relay_client.core.outbox import Outbox
 from relay_client.core.pending import Pending
 from relay_client.core.standing import Standing
+from relay_client.core.streams import StreamEnd, Streams
 from relay_client.errors import BadValue, ClientClosed, NotConnected, Refused, RelayError
-from relay_client.events import CallReceived, Complaint, Connected, Event, SignalReceived
+from relay_client.events import CallReceived, Complaint, Connected, Event, SignalReceived, StreamOffered
 from relay_client.fate import Fate
 from relay_client.received import Call, Stored, utc_time
 
 RECEIVE = "messages.receive"
 ANNOUNCE = "methods.announce"
+OFFER = "services.announce"
 SYNC = "messages.sync"
 
 # For the calls by which a client sets up its session. The relay answers them from its own memory and disk.
@@ -81,6 +85,7 @@ class Core:
         self._outbox = Outbox()
         self._inbox = Inbox()
         self._calls = Calls()
+        self._streams = Streams(lambda: self.session, self._link.send, lambda end: self._emit(StreamOffered(end)))
         self._setups: dict[str, _Setup] = {}
         self._syncs: list[Pending[None]] = []
         self._events: list[Event] = []
@@ -101,6 +106,7 @@ class Core:
             packets.Call: self._handle_call,
             packets.Result: self._calls.result,
             packets.Fault: lambda fault: self._calls.fault(fault.id, fault.code, fault.sentence),
+            **self._streams.handlers,
         }
         self._now = now
         self._start = start
@@ -145,7 +151,8 @@ class Core:
     @property
     def wants_data(self) -> bool:
         """Whether to read from the socket: not while the program is far behind, unless it waits for an answer."""
-        return not self._inbox.is_full or len(self._calls) > 0 or len(self._outbox) > 0
+        waiting = len(self._calls) + len(self._outbox) + len(self._streams)
+        return not self._inbox.is_full or waiting > 0
 
     def should_dial(self, now: float) -> bool:
         """Whether to connect a socket now."""
@@ -266,6 +273,22 @@ class Core:
         self.check_alive()
         return self._set_up(ANNOUNCE, {"methods": [checked_method(method) for method in methods]}, now)
 
+    def open_stream(self, to: str, service: str, opening: Value, *, timeout_s: float) -> StreamEnd:
+        """Ask for a stream, which needs a connection: raises NotConnected, BadAddress, BadValue. The
+        shell has seen to it that the timeout is one."""
+        self.check_alive()
+        address, body = str(checked_address(to)), opening_body(opening)
+        if self.phase is not Phase.OPEN:
+            raise NotConnected(f"there is no connection at this moment ({self.reason}), and a stream needs one")
+        timeout_ms = max(1, round(timeout_s * 1000))
+        return self._streams.open(address, checked_service(service), timeout_ms, body)
+
+    def offer(self, services: Iterable[str], now: float) -> Pending[Value]:
+        """Offer these services, and no others, for streams to our user, and again after every reconnect."""
+        self.check_alive()
+        self._streams.services = frozenset(checked_service(service) for service in services)
+        return self._set_up(OFFER, {"services": sorted(self._streams.services)}, now)
+
     def done(self, conversation: str, offset: int, now: float) -> None:
         """The program is done with a message; the relay is told soon."""
         if self._inbox.done(conversation, offset, now):
@@ -309,6 +332,10 @@ class Core:
         """Answer a call that came with a fault."""
         if self._is_answerable(call):
             self._link.send(packets.Fault(self.session, call.sender_session, call.id, code, clip_sentence(sentence)))
+
+    def leave_streams(self) -> None:
+        """All streams end here; the other ends learn of it with the end of the connection."""
+        self._streams.fail_all(ClientClosed("this client was closed, and the stream with it"))
 
     def close(self) -> None:
         """Say goodbye and end. What is under way fails with ClientClosed."""
@@ -382,6 +409,8 @@ class Core:
             self._refused(error.id, error.code, error.sentence)
         elif kind is packets.Call and error.id is not None:
             self._calls.fault(error.id, error.code, error.sentence)
+        elif kind in self._streams.handlers and error.id is not None:
+            self._streams.refused(error.id, error.code, error.sentence)
         else:
             self._events.append(Complaint(error.code, error.sentence))
 
@@ -402,9 +431,11 @@ class Core:
             self._fail_all(self._link.error)
         else:
             self._calls.lost(self.reason)
+            self._streams.lost(self.reason)
 
     def _fail_all(self, error: RelayError) -> None:
         self._calls.fail_all(error)
+        self._streams.fail_all(error)
         self._outbox.fail_all(error)
         for setup in self._setups.values():
             setup.first.fail(error)
