@@ -14,9 +14,10 @@ from relay.router.log import Log
 from relay.router.subscriber import Subscriber
 from relay.store.base import Backlog, Entry, Reader, StoreError
 
-# One page of the log: large enough that reading costs little per message, and small enough to fit into an outbox
-# beside live traffic.
-PAGE_MESSAGES = 500
+# One page of the log. Small, for the sake of live traffic: pages of 500 messages cost a third less CPU a message, but
+# doubled the median latency of a live pair beside them; with 100 little of that is left (docs/benchmarks.md, "Stored
+# messages"). Its bytes fit into an outbox beside live traffic.
+PAGE_MESSAGES = 100
 PAGE_BYTES = 256 * 1024
 
 
