@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 from relay.protocol.payloads import Value
 from relay_client.aio.carrier import Carrier
 from relay_client.aio.lanes import Lanes
+from relay_client.aio.streams import Stream, Streams
 from relay_client.core import Core, Pending, Phase
 from relay_client.fate import Fate, FateState
 from relay_client.questions import (
@@ -45,7 +46,7 @@ from relay_client.sentences import (
     not_taken,
 )
 from relay_client.shell import Shell, ShellMessage, ShellPosted, ShellSignal, remaining_s
-from relay_client.streams import Services, ShellStream
+from relay_client.streams import Services
 
 log = logging.getLogger("relay_client")
 
@@ -120,6 +121,7 @@ class Client(Shell[Message, Signal]):
         patience_s: float | None = 0,
     ) -> None:
         self._lanes = Lanes()
+        self._stream_lanes = Lanes()
         super().__init__(
             url,
             device,
@@ -131,8 +133,8 @@ class Client(Shell[Message, Signal]):
             message=Message,
             signal=Signal,
             submit=self._lanes.submit,
-            submit_stream=self._lanes.submit,
-            services=Services(lambda end: ShellStream(end, self._using)),
+            submit_stream=self._stream_lanes.submit,
+            services=Services(lambda end: Stream(end, self._carrier)),
         )
         self.rooms: Rooms[Awaits] = Rooms(self)
         self.conversations: Conversations[Awaits] = Conversations(self)
@@ -140,6 +142,7 @@ class Client(Shell[Message, Signal]):
         self.blocks: Blocks[Awaits] = Blocks(self)
         self.people: People[Awaits] = People(self)
         self._carrier = Carrier(self._core, self._endpoint, timeout, self._dispatch)
+        self.streams = Streams(self._carrier, timeout)
 
     async def connect(self) -> None:
         """Connect and log in. Raises LoginFailed, ConnectFailed."""
@@ -289,6 +292,16 @@ class Client(Shell[Message, Signal]):
             pending = core.announce(self._methods.names, time.monotonic())
         await self._wait_agreed(pending, timeout)
 
+    async def serve_stream(
+        self, service: str, handler: Callable[[Stream], Any], *, timeout: float | None = None
+    ) -> None:
+        """Hand each stream that is opened to `service` of our user to `handler(stream)`, in a task of its own.
+
+        The stream is closed when the handler returns, and reset when it fails: with METHOD_FAILED, or with the code and
+        the sentence of a MethodError. Errors as `serve`.
+        """
+        await self._wait_agreed(self._begin_service(service, handler), timeout)
+
     async def on_message(self, function: Callable[[Message], Any]) -> None:
         """Hand every message to `function` instead of to `messages`, those of one conversation in order. A message is
         acknowledged when `function` has returned or failed. Errors as `receive`."""
@@ -303,6 +316,7 @@ class Client(Shell[Message, Signal]):
         """
         deadline_at = self._deadline(timeout)
         await self._lanes.close(remaining_s(deadline_at))
+        await self._leave_streams(remaining_s(deadline_at))
         self._ack_left()
         await self._settle_up(deadline_at)
         with self._carrier as core:
@@ -400,11 +414,17 @@ class Client(Shell[Message, Signal]):
         if not await self._carrier.wait_for(lambda: pending.done, remaining_s(deadline_at)) or pending.error:
             log.warning("the relay did not confirm the last acknowledgements; those messages may come again")
 
+    async def _leave_streams(self, timeout_s: float) -> None:
+        with self._carrier as core:
+            core.leave_streams()
+        await self._stream_lanes.close(timeout_s)
+
     async def _abandon(self) -> None:
         await self._lanes.close(0)
+        await self._leave_streams(0)
         with self._carrier as core:
             core.close()
         await self._carrier.ended(SOCKET_END_S)
 
 
-__all__ = ["Client", "Message", "Posted", "Signal"]
+__all__ = ["Client", "Message", "Posted", "Signal", "Stream"]

@@ -1,0 +1,117 @@
+# ruff: noqa: ASYNC109 - timeouts are arguments here, as they are in the blocking client
+"""Streams of the asyncio client: what waits."""
+
+import time
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from relay.protocol.codes import ErrorCode
+from relay.protocol.payloads import Value
+from relay_client.aio.carrier import Carrier
+from relay_client.core import Phase
+from relay_client.core.streams import StreamEnd, StreamState
+from relay_client.errors import stream_reset
+from relay_client.sentences import UNSENT_MAX_BYTES
+from relay_client.shell import remaining_s
+from relay_client.streams import GRACE_S, ShellStream, open_timeout_s
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Stream(ShellStream):
+    """One end of a stream: `await read`, `await write`, `async for chunk in stream`, `async with stream`.
+
+    `accept`, `finish`, `close` and `reset` do not wait and are not awaited. Errors, and what a block that is left by an
+    exception means, as in the blocking client. One task may read while another writes.
+    """
+
+    def __init__(self, end: StreamEnd, carrier: Carrier) -> None:
+        super().__init__(end, lambda: carrier)
+        self._carrier = carrier
+
+    async def read(self, n: int | None = -1) -> bytes:
+        """Exactly `n` bytes, fewer only at the end; without `n` everything up to the end. If it raises, or is
+        cancelled, nothing of what came is lost."""
+        missing = -1 if n is None else n
+        parts: list[bytes] = []
+        try:
+            while missing and (part := await self.read1(missing)):
+                parts.append(part)
+                missing -= len(part) if missing > 0 else 0
+        except BaseException:
+            self._end.put_back(b"".join(parts))
+            raise
+        return b"".join(parts)
+
+    async def read1(self, n: int = -1) -> bytes:
+        """What is there, at least one byte and at most `n`; waits for the first. Empty at the end."""
+        if n == 0:
+            return b""
+        self._accept_first()
+        if not await self._carrier.wait_for(lambda: self._end.may_take, self.timeout):
+            raise self._silent("sent nothing")
+        with self._carrier:
+            return self._end.take(n if n > 0 else None)
+
+    async def write(self, data: Buffer) -> int:
+        """Send all of it, as the other end takes it, and return how many bytes that is. If it raises, or is cancelled,
+        a part may have been sent."""
+        self._accept_first()
+        view = memoryview(data).cast("B")
+        sent = 0
+        while sent < len(view):
+            if not await self._carrier.wait_for(self._may_write, self.timeout):
+                raise self._silent(f"took {sent} of {len(view)} bytes, and no more")
+            with self._carrier:
+                sent += self._end.write(view[sent:])
+        return sent
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.read1():
+            yield chunk
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._quit(error)
+
+    def _may_write(self) -> bool:
+        over = self._end.state is StreamState.OVER
+        return over or (self._end.may_write and self._carrier.unsent_bytes < UNSENT_MAX_BYTES)
+
+    def _accept_first(self) -> None:
+        if self._end.state is StreamState.OFFERED:
+            self.accept()
+
+
+class Streams:
+    """`me.streams`."""
+
+    def __init__(self, carrier: Carrier, timeout_s: float) -> None:
+        self._carrier = carrier
+        self._timeout_s = timeout_s
+
+    async def open(self, to: str, service: str, data: Value = None, *, timeout: float | None = None) -> Stream:
+        """Open a stream to a service of a user (one of the sessions that offer it) or of one session. `data` is for its
+        handler: `stream.opening`. Waits at most `timeout` seconds, up to 60, for it to be accepted. Errors as in the
+        blocking client."""
+        timeout_s = open_timeout_s(timeout, self._timeout_s)
+        deadline_at = time.monotonic() + timeout_s
+        core = self._carrier.core
+        await self._carrier.wait_for(lambda: core.phase in (Phase.OPEN, Phase.ENDED), timeout_s)
+        with self._carrier:
+            end = core.open_stream(to, service, data, timeout_s=timeout_s)
+        try:
+            await self._carrier.wait_for(lambda: end.opened.done, remaining_s(deadline_at + GRACE_S))
+            if not end.opened.done:
+                raise stream_reset(ErrorCode.TIMED_OUT, "no answer came in time", service, to)
+            end.opened.result()
+        except BaseException:
+            with self._carrier:
+                end.reset(ErrorCode.CANCELLED, "the opener does not wait any more")
+            raise
+        return Stream(end, self._carrier)
