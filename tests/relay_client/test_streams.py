@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +165,44 @@ def test_both_learn_that_the_other_is_gone(shared: Town, bob: Client) -> None:
     assert isinstance(gone, errors.StreamReset) and gone.code == ErrorCode.SESSION_GONE
     with pytest.raises(errors.ClientClosed):
         stream.read()
+
+
+READER = """
+import sys
+if sys.argv[2] == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+from relay_client import Client
+with Client(sys.argv[1]) as me:
+    stream = me.streams.open("bob", "watch")
+    stream.write(b"here")
+    print(len(stream.read()))
+"""
+
+
+@pytest.mark.parametrize("kind", ["threads", "gevent"])
+def test_one_whose_program_is_killed_is_missed(shared: Town, bob: Client, kind: str) -> None:
+    failures: list[Exception] = []
+    began = threading.Event()
+
+    def watch(stream: Stream) -> None:
+        assert stream.read(4) == b"here"
+        began.set()
+        try:
+            stream.read()
+        except errors.RelayError as error:
+            failures.append(error)
+
+    bob.serve_stream("watch", watch)
+    reader = subprocess.Popen([sys.executable, "-c", READER, shared.url("alice"), kind])
+    try:
+        assert began.wait(DEADLINE_S)
+    finally:
+        reader.kill()
+        reader.wait()
+    until(lambda: len(failures) == 1)
+    [gone] = failures
+    assert isinstance(gone, errors.StreamReset) and gone.code == ErrorCode.SESSION_GONE
 
 
 def test_what_a_handler_raises(alice: Client, bob: Client) -> None:

@@ -19,7 +19,7 @@ from relay.protocol.packets import Accept, Credit, Data, Finish, Open, Packet, R
 from relay_client.core.pending import Pending
 from relay_client.errors import ConnectionLost, RelayError, StreamClosed, stream_reset
 
-# Enough for some 25 Gbit/s on one machine, or 200 Mbit/s at a round trip of 10 ms.
+# A round trip of 10 ms allows 200 Mbit/s with it. The protocol advises it or more for a high rate (section 11).
 WINDOW_BYTES = 4 * CHUNK_MAX_BYTES
 
 # Half of what an id may be (2^53 - 1), so that there is no end in sight from any beginning.
