@@ -16,6 +16,7 @@ from relay.protocol.packets import (
     Delivery,
     Error,
     Fault,
+    Gap,
     Message,
     Packet,
     Result,
@@ -128,6 +129,8 @@ class Program:
         self.got: set[tuple[Line, int]] = set()
         # Own messages whose STORED came.
         self.told: set[tuple[Line, int]] = set()
+        # What a GAP named.
+        self.gone: set[tuple[Line, int]] = set()
         # On this connection: the last offset, and what the relay had to begin behind.
         self._at: dict[Line, int] = {}
         self._came: set[tuple[Line, int]] = set()
@@ -219,6 +222,8 @@ class Program:
                 self._handle_welcome(packet)
             case Delivery():
                 self._handle_delivery(packet)
+            case Gap():
+                self._handle_gap(packet)
             case Stored():
                 self._handle_stored(packet)
             case StoredRun():
@@ -247,10 +252,7 @@ class Program:
         name, offset, _, packet = delivery
         assert self.receiving, f"{self.address} did not ask for {delivery}"
         line, stay = self._locate(name, offset, packet)
-        last = self._at.get(line)
-        if last is None:
-            base = self.base.get(line, 0)
-            last = min(base, offset - 1) if self.new else base
+        last = self._last(line, offset)
         if (line, offset) in self._came or offset <= last:
             own = (line, offset) in self.told and (line, offset) not in self._came
             assert own, f"{self.address}: {name} {offset} came again behind {last}"
@@ -260,6 +262,37 @@ class Program:
         self.got.add((line, offset))
         self._at[line] = max(last, offset)
         self._pass_told(line)
+
+    def _last(self, line: Line, offset: int) -> int:
+        """How far the program is in a conversation of which it is told an offset."""
+        if line in self._at:
+            return self._at[line]
+        base = self.base.get(line, 0)
+        return min(base, offset - 1) if self.new else base
+
+    def _handle_gap(self, gap: Gap) -> None:
+        """Each offset in it is gone, was not had on this connection, and is one that has to come next."""
+        assert self.receiving and gap.first <= gap.last, gap
+        lines = [Line(gap.conversation, life) for life in range(self._reference.line(gap.conversation).life, -1, -1)]
+        line = next((line for line in lines if self._is_due(line, gap)), None)
+        assert line, f"{self.address}: {gap}, kept from {[(*line, self._reference.first_kept(line)) for line in lines]}"
+        self.gone |= {(line, offset) for offset in range(gap.first, gap.last + 1)}
+        self._at[line] = max(self._last(line, gap.first), gap.last)
+        self._pass_told(line)
+
+    def _is_due(self, line: Line, gap: Gap) -> bool:
+        stays = [stay for stay in self._reference.stays.get((self.user, line), []) if stay.covers(gap.first)]
+        if not stays or not stays[-1].covers(gap.last) or gap.last >= self._reference.first_kept(line):
+            return False
+        last = self._last(line, gap.first)
+        own = all((line, offset) in self.told for offset in range(gap.first, min(gap.last, last) + 1))
+        missed = range(max(last, stays[-1].after) + 1, gap.first)
+        named = range(gap.first, gap.last + 1)
+        return (
+            own
+            and all((line, offset) in self.told for offset in missed)
+            and not any((line, offset) in self._came for offset in named)
+        )
 
     def _locate(self, name: str, offset: int, packet: bytes) -> tuple[Line, Stay]:
         """Which life of the conversation a delivery is of, and which of the user's stays."""
@@ -295,7 +328,7 @@ class Program:
     def _handle_error(self, error: Error) -> None:
         assert error.id is not None, error
         assert error.code in self._world.refusals.get((self.address, error.id), ()), error
-        if error.code != ErrorCode.ID_REUSED:
+        if error.code != ErrorCode.ID_REUSED or self.unanswered.get(error.id) in self._world.deleted:
             self.unanswered.pop(error.id, None)
 
     def _handle_answer(self, answer: Result | Fault) -> None:
@@ -325,7 +358,7 @@ class Program:
                 max(stay.after, device.begins.get(line, 0)) + 1, len(self._reference.logs.get(line, ())) + 1
             )
         ]
-        return [place for place in wanted if place not in self.got and place not in self.told]
+        return [place for place in wanted if place not in self.got | self.told | self.gone]
 
 
 def _frame(payload: bytes) -> bytes:

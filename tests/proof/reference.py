@@ -55,6 +55,8 @@ class Reference:
         self.users = users
         self.devices: dict[tuple[str, str], Device] = {}
         self.logs: dict[Line, list[bytes]] = {}
+        # The lowest offset that retention has left; 1 where it has taken nothing.
+        self.kept: dict[Line, int] = {}
         self.stays: dict[tuple[str, Line], list[Stay]] = {}
         self.roles: dict[str, dict[str, str]] = {}
         self.public: dict[str, bool] = {}
@@ -92,13 +94,37 @@ class Reference:
         assert stay is not None
         return max(stay.after, self.device(user, device).cursors.get(line, 0))
 
+    def first_kept(self, line: Line) -> int:
+        return self.kept.get(line, 1)
+
+    def fitting(self, line: Line, limit_bytes: int) -> int:
+        """The first offset of the longest tail of what is kept that has at most so many bytes."""
+        log = self.logs.get(line, [])
+        offset, left = self.first_kept(line), sum(map(len, log[self.first_kept(line) - 1 :]))
+        while left > limit_bytes:
+            left -= len(log[offset - 1])
+            offset += 1
+        return offset
+
+    def is_over(self, line: Line) -> bool:
+        """Whether it is a room that ended."""
+        return bool(line.life) and (line != self.line(line.conversation) or line.conversation not in self.roles)
+
     # What changes it.
+
+    def clear_ended(self) -> None:
+        """Of rooms that ended nothing is left."""
+        for line, log in self.logs.items():
+            if self.is_over(line):
+                self.kept[line] = len(log) + 1
 
     def append(self, item: Append) -> tuple[int, bool] | ErrorCode:
         """(offset, whether it stood there before), or the refusal."""
         device = self.device(item.user, item.device)
         if item.message_id in device.sent:
             packet, place = device.sent[item.message_id]
+            if place.offset < self.first_kept(Line(*place[:2])):
+                return ErrorCode.ID_REUSED
             return (place.offset, True) if packet == item.packet else ErrorCode.ID_REUSED
         members = conversation_members(item.conversation)
         if members is None:
@@ -206,9 +232,9 @@ class Reference:
         members = conversation_members(conversation)
         if members is None and not self.inside(user, conversation):
             return ErrorCode.NO_SUCH_ROOM
-        entries = list(enumerate(self.log(conversation), 1))
-        page = entries[-limit:] if after is None else entries[after : after + limit]
-        return page, len(entries)
+        head, first = len(self.log(conversation)), self.first_kept(self.line(conversation))
+        entries = [entry for entry in enumerate(self.log(conversation), 1) if entry[0] >= max(first, (after or 0) + 1)]
+        return entries[-limit:] if after is None else entries[:limit], head
 
     def _enter(self, user: str, room: str, role: str) -> None:
         self.roles[room][user] = role

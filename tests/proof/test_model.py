@@ -19,7 +19,7 @@ from relay.store.base import Store
 from relay.store.memory import MemoryStore
 from relay.store.sqlite import SqliteStore
 from tests.proof.program import Program
-from tests.proof.world import DEVICES, USERS, World
+from tests.proof.world import DEVICES, RETENTION, USERS, World
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "40"))
 LENGTH = 100
@@ -180,7 +180,11 @@ class Model(RuleBasedStateMachine):
 
     @rule(idle=st.booleans())
     def maintain(self, idle: bool) -> None:
-        self.store.maintain(idle)
+        self.world.maintain(idle)
+
+    @rule(wholly=st.booleans())
+    def sweep(self, wholly: bool) -> None:
+        self.world.sweep(wholly)
 
     @rule()
     def settle(self) -> None:
@@ -206,7 +210,7 @@ class InMemory(Model):
     """Over the store without a disk, which outlives the relay here."""
 
     def open(self) -> Store:
-        return MemoryStore()
+        return MemoryStore(RETENTION)
 
     def reopen(self) -> Store:
         return self.store
@@ -217,11 +221,11 @@ class OnDisk(Model):
 
     def open(self) -> Store:
         self.directory = Path(tempfile.mkdtemp(prefix="relay-model-"))
-        return SqliteStore(self.directory)
+        return SqliteStore(self.directory, retention=RETENTION)
 
     def reopen(self) -> Store:
         self.store.close()
-        return SqliteStore(self.directory)
+        return SqliteStore(self.directory, retention=RETENTION)
 
     def close(self) -> None:
         super().close()

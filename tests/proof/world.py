@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from relay.protocol.addresses import conversation_for
+from relay.protocol.codes import ErrorCode
 from relay.protocol.packets import Ack, Welcome, encode
 from relay.router.membership import Bounds
 from relay.router.router import Clocks, Limits, Router
 from relay.session.outbox import Turn
 from relay.session.session import Identity, Session, Surroundings
-from relay.store.base import Append, Appended, Cursor, Refusal, Store
+from relay.store.base import Append, Appended, Cursor, Refusal, Retention, Store
 from tests.proof.program import Pipe, Program
 from tests.proof.reference import Line, Reference
 from tests.router.recording import SteppedLog
@@ -28,6 +29,7 @@ DEVICES = ("pc", "tv")
 # Small, so that a few messages fill them.
 _OUTBOX_BYTES = 400
 _PIPE_BYTES = 300
+RETENTION = Retention(conversation_bytes=1000)
 
 
 class _Told:
@@ -90,7 +92,7 @@ class _Log(SteppedLog):
             self._world.compare(batch, wanted, results)
             self._answers.append(lambda: self.on_appended(batch, results))
         super().commit()
-        self.store.maintain(False)
+        self._world.maintain(False)
 
 
 class World:
@@ -108,6 +110,8 @@ class World:
         self.acknowledgements: dict[tuple[str, str], set[int]] = defaultdict(set)
         # The highest of them that this process was told.
         self.noted: dict[tuple[str, Line], int] = {}
+        # Payloads that came again after retention had taken them.
+        self.deleted: set[bytes] = set()
         self.acknowledged = 0
         self._bodies = 0
         self._turns: deque[Callable[[], None]] = deque()
@@ -136,6 +140,8 @@ class World:
         address = f"{item.user}/{item.device}"
         if isinstance(wanted, int):
             self.refusals[address, item.message_id].add(int(wanted))
+            if wanted == ErrorCode.ID_REUSED and item.packet in self.places:
+                self.deleted.add(item.packet)
         elif not wanted[1]:
             self.places[item.packet].append((self.reference.line(item.conversation), wanted[0]))
         return wanted
@@ -236,6 +242,38 @@ class World:
         """Write what was acknowledged."""
         self.router.conversations.save_cursors(lambda problem: None)
 
+    def sweep(self, wholly: bool) -> None:
+        """What is over the bound begins to be deleted; piece by piece, unless it has to happen `wholly` now, as it has
+        if there are rooms that ended: which of their messages are left cannot be seen from outside.
+        """
+        reference = self.reference
+        due = {line: reference.fitting(line, RETENTION.conversation_bytes) for line in reference.logs}
+        ended = any(reference.is_over(line) for line in due)
+        self.log.store.sweep(self.log.time_ms)
+        self._see_what_is_kept()
+        if wholly or ended:
+            while self.maintain(False):
+                pass
+            reference.clear_ended()
+            for line, first in due.items():
+                assert reference.first_kept(line) >= first, f"{line} is over its bound"
+
+    def maintain(self, idle: bool) -> bool:
+        """A piece of what the store has left for later."""
+        more = self.log.store.maintain(idle)
+        self._see_what_is_kept()
+        return more
+
+    def _see_what_is_kept(self) -> None:
+        """What went was over the bound."""
+        reference = self.reference
+        for line in reference.logs:
+            if not reference.is_over(line) and line == reference.line(line.conversation):
+                found, known = self.log.store.first_kept(line.conversation), reference.first_kept(line)
+                most = reference.fitting(line, RETENTION.conversation_bytes)
+                assert known <= found <= most, f"{line} was kept from {known} on, now from {found} instead of {most}"
+                reference.kept[line] = found
+
     def restart(self, store: Store) -> None:
         """The process ends in the middle of whatever it does, and a new one begins with what is on the disk."""
         for program in self.programs.values():
@@ -296,7 +334,7 @@ class World:
                 not line.life or line.conversation in self.reference.roles
             ):
                 stored = [entry.packet for entry in self.log.store.read(line.conversation, 0, 10_000, 1 << 30)]
-                assert stored == log, f"{line} holds something else"
+                assert stored == log[self.reference.first_kept(line) - 1 :], f"{line} holds something else"
 
     def receive(self, program: Program, start: int | None) -> None:
         """The program asks for messages."""
