@@ -186,6 +186,15 @@ class Model(RuleBasedStateMachine):
     def sweep(self, wholly: bool) -> None:
         self.world.sweep(wholly)
 
+    @rule(key=programs, absent=programs, to=st.sampled_from([*USERS, "#hall"]))
+    def miss(self, key: tuple[str, str], absent: tuple[str, str], to: str) -> None:
+        """Somebody is away, or does not read, while a conversation loses its beginning."""
+        if program := self.program(key):
+            self.world.leave(self.world.programs[absent])
+            self.world.feed(program, b"".join(program.message(to, 60) for _ in range(4)))
+            self.world.step("commit")
+            self.world.sweep(True)
+
     @rule()
     def settle(self) -> None:
         self.world.settle()

@@ -29,7 +29,7 @@ DEVICES = ("pc", "tv")
 # Small, so that a few messages fill them.
 _OUTBOX_BYTES = 400
 _PIPE_BYTES = 300
-RETENTION = Retention(conversation_bytes=1000)
+RETENTION = Retention(conversation_bytes=150)
 
 
 class _Told:
