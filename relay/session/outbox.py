@@ -19,6 +19,11 @@ log = logging.getLogger("relay.session")
 _STREAMS_PER_TURN_BYTES = 256 * 1024
 
 
+# What the gate lets through stays far below this. A session that has so much of streams waiting makes others send it
+# what it does not read: resets, for one, which need no credit.
+_STREAMS_MAX_BYTES = 32 * 1024 * 1024
+
+
 class Turn:
     """The outboxes touched since the last flush. `run_soon` runs a callable at the end of the loop turn."""
 
@@ -62,6 +67,7 @@ class Outbox:
         "_on_overflow",
         "_overflow",
         "_streams",
+        "_streams_bytes",
         "_turn",
         "_waiting",
         "dropped",
@@ -86,6 +92,7 @@ class Outbox:
         self._overflow = 2 * max(limit, FRAME_MAX)
         self._chunks: list[bytes] = []
         self._streams: deque[tuple[bytes, Lane, int]] | None = None
+        self._streams_bytes = 0
         self._waiting = False
         # Bytes queued, signals dropped, and whether the kernel took anything since somebody last set it to False.
         self.size = 0
@@ -129,6 +136,9 @@ class Outbox:
         if not self._streams and not self._chunks:
             self._turn.add(self)
         self._streams.append((frame, lane, size))
+        self._streams_bytes += len(frame)
+        if self._streams_bytes > 2 * self._limit + _STREAMS_MAX_BYTES:
+            self._on_overflow()
 
     def seal(self, frames: bytes, on_empty: Callable[[], None]) -> None:
         """Queue the last frames of this connection, and call `on_empty` once everything is with the kernel."""
@@ -181,6 +191,7 @@ class Outbox:
             frames.append(frame)
             lanes.append((lane, size))
             share += len(frame)
+        self._streams_bytes -= share
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         sent = self._connection.send(data)
         self.progress = self.progress or sent > 0

@@ -375,3 +375,15 @@ def test_streams_end_with_the_connection(ending: str) -> None:
     desk.outbox.flush()
     desk.end_turn()
     assert desk.kernel.taken == (b"bye" if ending == "seal" else b"")
+
+
+def test_streams_that_pile_up_end_the_session() -> None:
+    desk, lane = Desk(room=0), Lane()
+    frame = bytes(1 << 20)
+    for _ in range(32):
+        desk.outbox.stream(frame, lane, 0)  # type: ignore[arg-type]
+    desk.end_turn()
+    assert not desk.overflown
+    desk.outbox.stream(frame, lane, 0)  # type: ignore[arg-type]
+    desk.outbox.stream(frame, lane, 0)  # type: ignore[arg-type]
+    assert desk.overflown
