@@ -252,6 +252,9 @@ class Handshake:
         """Those who have waited too long are sent away for a while, each for another one, so that they do not come back
         together.
         """
+        if self._places.free and not self._throttle.wait_s(host, time.monotonic()):
+            place.take(stage)  # at once: most logins are spared a timer
+            return
         limit_s = self._terms.login_wait_max_s
         retry_s = random.uniform(limit_s / 10, limit_s / 2)  # noqa: S311
         sentence = "too many others log in at this moment; come back later"

@@ -21,14 +21,14 @@ class Stage(IntEnum):
 
 
 class Places:
-    """At most `count` logins at a time. Nobody waits while a place is free."""
+    """At most `count` logins at a time; `free` are left. Nobody waits while a place is free."""
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self.free = count
         self._waiting: dict[Stage, OrderedDict[Event, None]] = {stage: OrderedDict() for stage in Stage}
 
     def __repr__(self) -> str:
-        return f"<Places: {self._free} free, {self.waiting} waiting>"
+        return f"<Places: {self.free} free, {self.waiting} waiting>"
 
     @property
     def waiting(self) -> int:
@@ -37,8 +37,8 @@ class Places:
 
     def take(self, stage: Stage) -> None:
         """Wait for a place; whoever ends the wait by an exception has none. Yields."""
-        if self._free:
-            self._free -= 1
+        if self.free:
+            self.free -= 1
             return
         turn, line = Event(), self._waiting[stage]
         line[turn] = None
@@ -58,7 +58,7 @@ class Places:
                 turn, _ = line.popitem(last=False)
                 turn.set()
                 return
-        self._free += 1
+        self.free += 1
 
 
 class Place:
