@@ -53,5 +53,5 @@ def test_every_scenario_runs_on_a_small_scale(tmp_path: Path, scenario: str) -> 
 
 
 def test_users_are_shared_out_evenly(tmp_path: Path) -> None:
-    report = finished(tmp_path, "--users", "7", "--seconds", "1", "--workers", "3")
+    report = finished(tmp_path, "--users", "7", "--seconds", "4", "--workers", "3")
     assert report["users"] == report["counts"]["logins"] == 9
