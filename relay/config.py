@@ -80,7 +80,7 @@ def _check_listen_address(text: str) -> None:
     try:
         path = parse_endpoint(text).path
     except EndpointError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(str(error).partition("; expected")[0]) from None
     if path is not None and ("\0" in str(path) or len(str(path).encode()) > _UNIX_PATH_MAX_BYTES):
         raise ValueError(
             f"the path of a Unix socket has at most {_UNIX_PATH_MAX_BYTES} bytes, none of them zero: {path}"
@@ -287,7 +287,7 @@ def read_file(path: Path) -> dict[str, Any]:
     for key, value in table.items():
         place = f"{path}, line {_line_of(text, key)}"
         if key not in DECLARATIONS:
-            raise ConfigError(f"{place}: {key!r} is not a setting; {_hint(key, list(DECLARATIONS), 0.0)}")
+            raise ConfigError(f"{place}: {key!r} is not a setting; {_hint(key)}")
         values[key] = _parse(DECLARATIONS[key], value, f"{place}: {key}")
     return values
 
@@ -309,9 +309,9 @@ def _line_of(text: str, key: str) -> int:
     return next((number for number, line in enumerate(text.splitlines(), 1) if start.match(line)), 1)
 
 
-def _hint(name: str, known: list[str], cutoff: float) -> str:
-    nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff)
-    return f"did you mean {nearest[0]!r}?" if nearest else f"expected one of {', '.join(known)}"
+def _hint(key: str) -> str:
+    nearest = difflib.get_close_matches(key.lower(), DECLARATIONS, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else "`relay config example` shows all of them"
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:

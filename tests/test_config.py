@@ -68,8 +68,9 @@ def test_the_example_holds_every_setting_and_all_defaults(tmp_path: Path) -> Non
     [
         ("\nkeepalive_interval = 3\n", "line 2: 'keepalive_interval' is not a setting; did you mean 'keepalive_"),
         ("# x\n\nlisten_on = []", "line 3: 'listen_on' is not a setting; did you mean 'listen'?"),
-        ("[server]\ndata = 'x'", "line 1: 'server' is not a setting; did you mean"),
+        ("[server]\ndata = 'x'", "line 1: 'server' is not a setting; `relay config example` shows"),
         ("data = 'a'\nkeepalive.interval_s = 3", "line 2: 'keepalive' is not a setting; did you mean"),
+        ("data = 'a'\nlisten = ['foo']", "line 2: listen: 'foo' is not an address to listen on; expected host:port,"),
         ("connections_max = 0", "line 1: connections_max: 0 is too small; expected a number of connections from 1 to"),
         ("connections_max = 1.5", "line 1: connections_max: 1.5 is not a whole number; expected a number of"),
         ("connections_max = true", "line 1: connections_max: True is not a whole number"),

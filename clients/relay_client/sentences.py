@@ -13,7 +13,8 @@ UNSENT_MAX_BYTES = 1024 * 1024
 def not_stored(core: Core, to: str) -> TimedOut:
     """A message was not acknowledged in time."""
     return TimedOut(
-        f"the message to {to} was not stored in time ({_state(core)}); it stays under way while this client is open"
+        f"the message to {to} was not acknowledged in time ({_state(core)}); it may be stored "
+        "already, and stays under way while this client is open"
     )
 
 

@@ -57,6 +57,8 @@ def _open_lock(directory: Path) -> int:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    except (FileExistsError, NotADirectoryError):
+        raise StoreError(f"{directory} is no directory; choose another with --data") from None
     except OSError as error:
         raise StoreError(
             f"the data directory {directory} cannot be used: {error.strerror}; "

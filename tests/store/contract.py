@@ -304,6 +304,12 @@ class StoreContract(LoginContract):
         users.open_device("bob", "phone", 0, 2)
         assert users.backlog("bob", "phone") == [Backlog("alice@bob", 0, 2)]
 
+    def test_a_device_that_sent_first_was_created_when_it_opened(self, users: Store) -> None:
+        send(users, [message(1)], 5000)
+        device = message(1).device
+        users.open_device("alice", device, None, 9000)
+        assert [known.created_ms for known in users.devices("alice") if known.device == device] == [9000]
+
     def test_a_device_that_has_sent_is_new_when_it_opens(self, users: Store) -> None:
         users.open_device("alice", "first", None, 1)
         send(users, [message(1), message(2)])

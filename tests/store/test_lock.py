@@ -60,7 +60,7 @@ def test_the_directory_is_made_for_this_user_only(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="--data"):
+    with pytest.raises(StoreError, match="is no directory; choose another with --data"):
         DataLock(tmp_path / "file")
 
 

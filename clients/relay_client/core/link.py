@@ -220,7 +220,7 @@ class Link:
     def _final(self, code: int, sentence: str) -> ConnectionEnded:
         place, user = self.identity.place, self.identity.user
         if code == CloseCode.LOGIN_FAILED:
-            sentence = f"the login as {user} at {place} failed: {sentence}. Check the user name and the password"
+            sentence = f"the login as {user} at {place} failed: {sentence}"
         elif code == CloseCode.REPLACED:
             sentence = (
                 f"another program logged in as {self.session}, so this one was disconnected: "

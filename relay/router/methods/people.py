@@ -49,6 +49,8 @@ def set_presence(router: "Router", session: Subscriber, arguments: Arguments, re
 def add_block(router: "Router", session: Subscriber, arguments: Arguments, reply: Reply) -> None:
     """Hear no more from a user."""
     user = arguments.user()
+    if user == session.user:
+        raise RefusedError(ErrorCode.BAD_ARGUMENTS, "you cannot block yourself")
 
     def operation(store: Store) -> Refusal | None:
         if store.account(user) is None:

@@ -28,6 +28,8 @@ OnProgress = Callable[[int, int], None]
 _PIECE_PAGES = 256
 _PAUSE_MAX_S = 0.1
 
+_FORCE = ", or put that aside with --force"
+
 _FILES = (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm")
 
 
@@ -79,10 +81,12 @@ def restore(
     The logs get a new generation. A database that is there already is put aside with `force`; returns where. Raises
     StoreError, also while a relay runs on the directory, and changes nothing then; DamagedError if the backup is.
     """
-    refuse_database(directory, force)
+    if not force:
+        refuse_database(directory, _FORCE)
     lock = DataLock(directory)
     try:
-        refuse_database(directory, force)
+        if not force:
+            refuse_database(directory, _FORCE)
         with staging(directory) as made:
             _copy(backup, made / DATABASE_FILE, on_progress, 0)
             _renew(made)
@@ -97,12 +101,10 @@ def restore(
         lock.release()
 
 
-def refuse_database(directory: Path, force: bool) -> None:
-    """Raises StoreError if a database is in the directory, unless `force`."""
-    if not force and any((directory / name).exists() for name in _FILES):
-        raise StoreError(
-            f"a relay's data is in {directory} already; choose an empty directory, or put that aside with --force"
-        )
+def refuse_database(directory: Path, or_else: str = "") -> None:
+    """Raises StoreError if a database is in the directory. `or_else`: what may be done but to choose another."""
+    if any((directory / name).exists() for name in _FILES):
+        raise StoreError(f"a relay's data is in {directory} already; choose an empty directory{or_else}")
 
 
 @contextmanager

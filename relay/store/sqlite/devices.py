@@ -130,8 +130,8 @@ class Devices:
 
     def _make_known(self, user_id: int, device: str, device_id: int | None, time_ms: int) -> int:
         if device_id is not None:
-            sql = "UPDATE devices SET opened = 1, seen_ms = max(seen_ms, ?) WHERE id = ?"
-            self._database.execute(sql, (time_ms, device_id))
+            sql = "UPDATE devices SET opened = 1, seen_ms = max(seen_ms, ?), created_ms = ? WHERE id = ?"
+            self._database.execute(sql, (time_ms, time_ms, device_id))
             return device_id
         self._database.execute(
             "INSERT INTO devices (user_id, name, temporary, opened, seen_ms, created_ms) VALUES (?, ?, ?, 1, ?, ?)",

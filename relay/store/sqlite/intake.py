@@ -44,10 +44,10 @@ def take_in(lines: Iterable[Any], directory: Path, on_progress: OnProgress = ign
 
     `lines` gives records, or raises ValueError in the place of one that could not be read. Raises StoreError.
     """
-    refuse_database(directory, False)
+    refuse_database(directory)
     lock = DataLock(directory)
     try:
-        refuse_database(directory, False)
+        refuse_database(directory)
         with staging(directory) as made:
             count = _fill(made, lines)
             report = verify(made / DATABASE_FILE, on_progress)

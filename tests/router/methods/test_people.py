@@ -96,6 +96,11 @@ def test_who_does_not_exist_cannot_be_blocked() -> None:
     assert at.ask(at.alice, "blocks.remove", user="nobody") == {}
 
 
+def test_nobody_blocks_themselves() -> None:
+    at = Street()
+    assert at.ask(at.alice, "blocks.add", user="alice") == ErrorCode.BAD_ARGUMENTS
+
+
 def test_devices_are_listed_with_who_is_there() -> None:
     at = Street()
     for device in ("phone", "laptop"):
