@@ -35,6 +35,11 @@ class ErrorCode(IntEnum):
     NO_SUCH_SERVICE = 209
     NO_SUCH_STREAM = 210
     CANCELLED = 211
+    WRONG_HASH = 212
+    BAD_CHUNK = 213
+    NO_SUCH_FILE = 214
+    BAD_FILE_NAME = 215
+    UPLOAD_CONTINUED = 216
 
     # 3xx: not now; sending it again later can help.
     RATE_LIMITED = 300

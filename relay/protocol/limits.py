@@ -52,3 +52,9 @@ OPEN_TIMEOUT_MAX_MS = 60_000
 # and delays what stands behind it by less than a millisecond on a link of 1 Gbit/s.
 CHUNK_MAX_BYTES = 64 * 1024
 CREDIT_MAX_BYTES = CHUNK_MAX_BYTES
+
+# Files. A chunk is what is hashed, stored and acknowledged as one: large enough that its record costs nothing beside
+# it, small enough to be sent again after every cut.
+FILE_CHUNK_BYTES = 1024 * 1024
+FILE_NAME_MAX_BYTES = 255  # what file systems allow for one component of a path
+UPLOAD_MAX_BYTES = 64
