@@ -20,11 +20,12 @@ from relay.cli.rooms import room
 from relay.cli.serve import serve
 from relay.cli.settings import config
 from relay.cli.talk import call, send, signal
+from relay.cli.tunnel import expose, forward
 
 root = Root(
     "relay",
     sections={
-        "Talk": [login, logout, send, listen, signal, call, bot],
+        "Talk": [login, logout, send, listen, signal, call, bot, expose, forward],
         "People and conversations": [who, room, conversations, history, receipts, device, block, unblock, blocks],
         "Run a relay": [serve, user, config, backup, restore, verify, export, import_],
         "Shell": [completion],

@@ -54,6 +54,7 @@ def test_an_echo(alice: Client, bob: Client) -> None:
         stream.write(bytearray(b"world"))
         stream.finish()
         assert stream.read() == b"world" and stream.read() == b""
+        stream.wait_over()
         with pytest.raises(errors.StreamClosed):
             stream.write(b"more")
 

@@ -67,6 +67,12 @@ class Stream(ShellStream):
                 sent += self._end.write(view[sent:])
         return sent
 
+    async def wait_over(self) -> None:
+        """Wait until the stream is over: both ends have finished. Raises why if it ended otherwise."""
+        await self._carrier.wait_for(lambda: self._end.state is StreamState.OVER, None)
+        if self._end.error is not None:
+            raise self._end.error.with_traceback(None)
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while chunk := await self.read1():
             yield chunk

@@ -75,6 +75,13 @@ class Stream(ShellStream):
                 sent += self._end.write(view[sent:])
         return sent
 
+    def wait_over(self) -> None:
+        """Wait until the stream is over: both ends have finished. Raises why if it ended otherwise."""
+        with self._pump:
+            self._pump.changed.wait_for(lambda: self._end.state is StreamState.OVER)
+            if self._end.error is not None:
+                raise self._end.error.with_traceback(None)
+
     def __iter__(self) -> Iterator[bytes]:
         while chunk := self.read1():
             yield chunk

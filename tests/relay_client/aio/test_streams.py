@@ -147,3 +147,22 @@ def test_nobody_accepts_in_time(town: Town) -> None:
         release.set()
 
     play(town, scene)
+
+
+def test_waiting_for_the_end_of_a_stream(town: Town) -> None:
+    async def scene(alice: aio.Client, bob: aio.Client) -> None:
+        async def serve(stream: aio.Stream) -> None:
+            assert await stream.read() == b"" and stream.opening is not None
+            if stream.opening == "break":
+                raise MethodError("broken", 1234)
+
+        await bob.serve_stream("serve", serve)
+        stream = await alice.streams.open("bob", "serve", "end")
+        stream.finish()
+        await stream.wait_over()
+        stream = await alice.streams.open("bob", "serve", "break")
+        stream.finish()
+        with pytest.raises(errors.StreamReset, match="broken"):
+            await stream.wait_over()
+
+    play(town, scene)
