@@ -5,6 +5,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+WEB := clients/web/node_modules/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
 USERS ?= 2000
@@ -31,7 +32,7 @@ run: $(VENV)/installed
 	@echo "Then  $(BIN)/relay listen --url relay://bob@127.0.0.1  and in a third  $(BIN)/relay send --url relay://alice@127.0.0.1 bob hello"
 	@exec $(BIN)/relay serve --listen 127.0.0.1:7450 --data ./data $(ARGS)
 
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev web-modules
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/installed-dev
@@ -63,8 +64,18 @@ bench-plots: $(VENV)/installed-dev
 	@$(BIN)/python -m loadtest.bench pingpong --peers --connections 10,100,1000,10000 \
 		--plot docs/benchmarks/connections.svg --json docs/benchmarks/connections.jsonl $(ARGS)
 
+# The browser client's tools, for its tests and its build. Without Node those tests are skipped.
+.PHONY: web-modules
+web-modules:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(WEB); else echo "no npm: the tests of clients/web are skipped"; fi
+
+$(WEB): clients/web/package-lock.json
+	@echo "installing the browser client's tools into clients/web/node_modules ..."
+	@cd clients/web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist results
+	rm -rf $(VENV) clients/web/node_modules clients/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist results
 	find relay clients loadtest tests -name __pycache__ -prune -exec rm -rf {} +
 
 # A stamp for each set of dependencies: newer than pyproject.toml means installed.

@@ -21,6 +21,11 @@ export class FrameReader {
     this.max = max;
   }
 
+  /** Bytes that wait for the rest of their frame. */
+  get waitingBytes() {
+    return this.#end - this.#start;
+  }
+
   /** @param {Uint8Array} bytes not to be changed afterwards: payloads may be views of it */
   push(bytes) {
     if (this.#start === this.#end) {

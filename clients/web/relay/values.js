@@ -39,7 +39,7 @@ function bodyOf(value, contentType) {
 /** @param {unknown} value @returns {Uint8Array} */
 export function packValue(value) {
   try {
-    return new Uint8Array(pack(value, { maxDepth: BODY_DEPTH_MAX, ignoreUndefined: true }));
+    return new Uint8Array(pack(value, { maxDepth: BODY_DEPTH_MAX + 1, ignoreUndefined: true }));
   } catch (error) {
     throw new RelayError(0, `this value does not fit into a body: ${error instanceof Error ? error.message : error}`, "BAD_VALUE");
   }

@@ -1,0 +1,1 @@
+"""The browser's half: its SDK run by Node, against the documents and against the real relay."""
