@@ -123,6 +123,33 @@ class StreamClosed(RelayError, ValueError):
     """This end has finished, closed or reset the stream before."""
 
 
+class FileFailed(RelayError):
+    """A file cannot be read, sent, received or kept: the text says what is in the way. `code` as in ErrorCode and `told`
+    are for the other end, which need not know our directories."""
+
+    def __init__(self, sentence: str, code: int = ErrorCode.METHOD_FAILED, told: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+        self.told = told or sentence
+
+
+class FileThere(FileFailed, FileExistsError):
+    """There is a file of this name already, and it was not asked to be replaced."""
+
+
+class FileChanged(FileFailed):
+    """The file changed while it was sent."""
+
+
+class FileBusy(FileFailed):
+    """Another program, or another call of this one, is at the same transfer at this moment."""
+
+
+class WrongContent(FileFailed):
+    """What came is not what was announced: another hash or size, a gap, an overlap. Nothing of it is kept."""
+
+
 class BotFileError(RelayError):
     """A bot file cannot be used: it is missing, or holds no Bot, or several."""
 

@@ -50,7 +50,7 @@ S = TypeVar("S", Waits, Awaits)
 class Asker(Protocol):
     """What a client gives to its groups."""
 
-    def run_steps(self, steps: Steps[Any]) -> Any: ...
+    def run_steps(self, steps: Generator[Any, Any, Any]) -> Any: ...
 
 
 class Group(Generic[S]):
@@ -63,7 +63,7 @@ class Group(Generic[S]):
 class Asked(Generic[P, T]):
     """A method declared by its steps. On a group it is a plain function, or one that returns a coroutine."""
 
-    def __init__(self, steps: Callable[Concatenate[Any, P], Steps[T]]) -> None:
+    def __init__(self, steps: Callable[Concatenate[Any, P], Generator[Any, Any, T]]) -> None:
         self.steps = steps
         self.__doc__ = steps.__doc__
 
@@ -72,7 +72,7 @@ class Asked(Generic[P, T]):
     @overload
     def __get__(self, group: Group[Awaits], owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     @overload
-    def __get__(self, group: None, owner: type) -> Callable[Concatenate[Any, P], Steps[T]]: ...
+    def __get__(self, group: None, owner: type) -> Callable[Concatenate[Any, P], Generator[Any, Any, T]]: ...
     def __get__(self, group: Group[Any] | None, owner: type) -> Any:
         if group is None:
             return self.steps

@@ -16,6 +16,9 @@ from relay_client.errors import BadValue
 # The content type of a signal that says that somebody is typing; its body is empty.
 TYPING = "application/vnd.relay.typing"
 
+# The content type of a message by which a file arrives.
+FILE = "application/vnd.relay.file"
+
 
 class Stored(NamedTuple):
     """A message is on the relay's disk: its place in its conversation, and when it got there (UTC)."""
@@ -24,6 +27,17 @@ class Stored(NamedTuple):
     conversation: str
     offset: int
     time: datetime
+
+
+class Announced(NamedTuple):
+    """A file, as the message about it says: `id` for `files.get`, empty if it went directly from session to session.
+    `hash`: the SHA-256 of its content. The sender said all of it, and `files.get` checks it."""
+
+    id: str
+    name: str
+    size: int
+    hash: bytes
+    type: str
 
 
 class Online(NamedTuple):
@@ -96,7 +110,10 @@ class Received:
 
     @property
     def text(self) -> str:
-        """The body to show a person: text as it is, a structure as JSON, bytes read as UTF-8. Never fails."""
+        """The body to show a person: text as it is, a structure as JSON, a file's name, bytes read as UTF-8. Never
+        fails."""
+        if self.content_type == FILE and (file := _announced(self.body)) is not None:
+            return f"[file {file.name}, {file.size} bytes]"
         if self.content_type == MSGPACK:
             try:
                 return json.dumps(self.value, ensure_ascii=False, default=repr)
@@ -142,6 +159,11 @@ class ReceivedMessage(Received):
         return utc_time(self.time_ms)
 
     @property
+    def file(self) -> Announced | None:
+        """The file that this message is about, if it is about one."""
+        return _announced(self.body) if self.content_type == FILE else None
+
+    @property
     def reply_to(self) -> str:
         """Where an answer belongs: the room it was sent to, or its sender."""
         return self.to if self.to.startswith("#") else self.sender
@@ -184,6 +206,18 @@ class Call(Received):
 
     def __repr__(self) -> str:
         return f"<Call of {self.method} from {self.sender_session}>"
+
+
+def _announced(body: bytes) -> Announced | None:
+    """What the body of a FILE message says; None if it does not say it."""
+    try:
+        value: Any = decode_body(MSGPACK, body)
+        file = Announced(value["id"], value["name"], value["size"], value["hash"], value["type"])
+    except (PayloadError, KeyError, TypeError):
+        return None
+    kinds = (str, str, int, bytes, str)
+    right = all(type(part) is kind for part, kind in zip(file, kinds, strict=True))
+    return file if right and file.size >= 0 else None
 
 
 def _short(received: Received) -> str:

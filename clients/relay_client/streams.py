@@ -14,7 +14,7 @@ from relay.protocol.limits import OPEN_TIMEOUT_MAX_MS
 from relay.protocol.payloads import PayloadError, Value, decode_body
 from relay_client.core import Core
 from relay_client.core.arguments import opening_body
-from relay_client.core.streams import NOTHING, StreamEnd
+from relay_client.core.streams import NOTHING, StreamEnd, StreamState
 from relay_client.errors import BadValue, MethodError, TimedOut
 from relay_client.jobs import Job
 
@@ -60,6 +60,16 @@ class ShellStream:
     def answer(self) -> Value:
         """What the other end gave with `accept`. Raises BadValue if it cannot be read."""
         return _decoded(self._end.answer)
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether it waits for us to accept it."""
+        return self._end.state is StreamState.OFFERED
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether a `read1` would return, or raise, at once."""
+        return self._end.may_take
 
     def accept(self, data: Value = None) -> None:
         """Agree to a stream that was offered, with an answer for the opener. Raises BadValue."""
