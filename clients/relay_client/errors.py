@@ -124,8 +124,8 @@ class StreamClosed(RelayError, ValueError):
 
 
 class FileFailed(RelayError):
-    """A file cannot be read, sent, received or kept: the text says what is in the way. `code` as in ErrorCode and `told`
-    are for the other end, which need not know our directories."""
+    """A file cannot be read, sent, received or kept: the text says what is in the way. `code` (as in ErrorCode) and
+    `told` are for the other end, which need not know our directories."""
 
     def __init__(self, sentence: str, code: int = ErrorCode.METHOD_FAILED, told: str = "") -> None:
         super().__init__(sentence)

@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 from relay.protocol import packets
 from relay.protocol.addresses import user_of
 from relay.protocol.payloads import MSGPACK, PayloadError, Value, decode_body
+from relay.protocol.transfer import FILE
 from relay_client.errors import BadValue
 
 # The content type of a signal that says that somebody is typing; its body is empty.
 TYPING = "application/vnd.relay.typing"
-
-# The content type of a message by which a file arrives.
-FILE = "application/vnd.relay.file"
 
 
 class Stored(NamedTuple):

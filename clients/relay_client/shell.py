@@ -156,6 +156,11 @@ class Shell(Generic[M, S]):
         return self.session.partition("/")[2]
 
     @property
+    def place(self) -> str:
+        """Where the relay is: host and port, or the path of its socket."""
+        return self._endpoint.place
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection at this moment. Without one the client is busy getting it back."""
         return self._core.phase is Phase.OPEN

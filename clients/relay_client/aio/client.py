@@ -9,13 +9,14 @@
 All decisions are the core's, the bytes are the carrier's; here is what a program calls, and awaiting.
 """
 
+import functools
 import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from relay.protocol.payloads import Value
 from relay_client.aio.carrier import Carrier
@@ -47,6 +48,9 @@ from relay_client.sentences import (
 )
 from relay_client.shell import Shell, ShellMessage, ShellPosted, ShellSignal, remaining_s
 from relay_client.streams import Services
+
+if TYPE_CHECKING:
+    from relay_client.files.group import Files
 
 log = logging.getLogger("relay_client")
 
@@ -338,6 +342,14 @@ class Client(Shell[Message, Signal]):
             await self.close()
         else:
             await self._abandon()
+
+    @functools.cached_property
+    def files(self) -> "Files[Awaits]":
+        """Sending, fetching and receiving files."""
+        from relay_client.aio.files import FileWork  # noqa: PLC0415 - not every program has to do with files
+        from relay_client.files.group import Files  # noqa: PLC0415
+
+        return Files(FileWork(self))
 
     # Waiting.
 

@@ -1,4 +1,4 @@
-"""Files of the asyncio client: carries out what the steps of relay_client.files want done, the disk's part in threads."""
+"""Files of the asyncio client: carries out what the steps of relay_client.files want done, disks in threads."""
 
 import asyncio
 import inspect
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay_client.aio.streams import Stream
 from relay_client.files.effects import OpenStream, Pause, Read, Run, Send, Serve, Tell, Work, Write
-from relay_client.questions import Question
+from relay_client.questions import Question, Steps
 
 if TYPE_CHECKING:
     from relay_client.aio.client import Client
@@ -40,8 +40,8 @@ class FileWork:
         match effect:
             case Run(function, may_be_left):
                 return await _in_thread(function, may_be_left)
-            case Read(Stream() as stream, size):
-                return await stream.read(size)
+            case Read(Stream() as stream):
+                return await stream.read1()
             case Write(Stream() as stream, data):
                 return await stream.write(data)
             case OpenStream(to, service, data):
@@ -72,5 +72,5 @@ async def _in_thread(function: Callable[[], Any], may_be_left: bool) -> Any:
         raise
 
 
-def _only(question: Question) -> Work[Any]:
+def _only(question: Question) -> Steps[Any]:
     return (yield question)

@@ -3,13 +3,14 @@
 All decisions are the core's, the bytes are the pump's; here is what a program calls, and waiting.
 """
 
+import functools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from relay.protocol.payloads import Value
 from relay_client.blocking.pump import Pump
@@ -43,6 +44,9 @@ from relay_client.sentences import (
 )
 from relay_client.shell import Shell, ShellMessage, ShellPosted, ShellSignal, remaining_s
 from relay_client.streams import Services
+
+if TYPE_CHECKING:
+    from relay_client.files.group import Files
 
 log = logging.getLogger("relay_client")
 
@@ -343,6 +347,14 @@ class Client(Shell[Message, Signal]):
         """Have the condition of `wait_until` looked at."""
         with self._pump.changed:
             self._pump.changed.notify_all()
+
+    @functools.cached_property
+    def files(self) -> "Files[Waits]":
+        """Sending, fetching and receiving files."""
+        from relay_client.blocking.files import FileWork  # noqa: PLC0415 - not every program has to do with files
+        from relay_client.files.group import Files  # noqa: PLC0415
+
+        return Files(FileWork(self))
 
     # Waiting.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay_client.blocking.streams import Stream
 from relay_client.files.effects import OpenStream, Pause, Read, Run, Send, Serve, Tell, Work, Write
-from relay_client.questions import Question
+from relay_client.questions import Question, Steps
 
 if TYPE_CHECKING:
     from relay_client.blocking.client import Client
@@ -38,8 +38,8 @@ class FileWork:
         match effect:
             case Run(function):
                 return function()
-            case Read(Stream() as stream, size):
-                return stream.read(size)
+            case Read(Stream() as stream):
+                return stream.read1()
             case Write(Stream() as stream, data):
                 return stream.write(data)
             case OpenStream(to, service, data):
@@ -57,5 +57,5 @@ class FileWork:
         raise AssertionError(f"no such effect: {effect!r}")
 
 
-def _only(question: Question) -> Work[Any]:
+def _only(question: Question) -> Steps[Any]:
     return (yield question)

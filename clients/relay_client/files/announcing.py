@@ -4,15 +4,14 @@ Before it is sent, the place in the conversation behind which it will stand is n
 another one was ended looks there first whether the message was sent.
 """
 
-from typing import Any, NamedTuple
-
-from relay.protocol.payloads import MSGPACK, PayloadError, decode_body, encode_body
 from relay.protocol.codes import ErrorCode
+from relay.protocol.payloads import encode_body
+from relay.protocol.transfer import FILE
 from relay_client.errors import CallFailed
 from relay_client.files.effects import Run, Send, Work
 from relay_client.files.memo import Memo
 from relay_client.questions import read_page
-from relay_client.received import FILE, Announced, Stored
+from relay_client.received import Announced, Stored
 
 PAGE = 100
 

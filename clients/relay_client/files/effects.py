@@ -31,10 +31,9 @@ class OpenStream(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Read exactly `size` bytes, fewer only at the end; the bytes."""
+    """Read what is there, at least one byte; empty at the end."""
 
     stream: ShellStream
-    size: int
 
 
 class Write(NamedTuple):

@@ -131,8 +131,8 @@ class Part:
         return self._hashed == self.offset
 
     def write(self, data: bytes) -> None:
-        """Add a verified chunk; all that was there before is hashed. Zeros become a hole. If it fails, the part is as it
-        was."""
+        """Add a verified chunk; all that was there before is hashed. Zeros become a hole. If it fails, the part is as
+        it was."""
         assert self._hashed == self.offset
         end = self.offset + len(data)
         with self._writing():
@@ -212,7 +212,7 @@ class Part:
             os.ftruncate(self._fd, self.offset)
 
     def _other_name(self, status: os.stat_result) -> str:
-        for name in itertools.chain([self.name], os.listdir(self._folder.fd)):
+        for name in itertools.chain([self.name], os.listdir(self._folder.fd)):  # noqa: PTH208 - by descriptor
             if name != self._part and self._folder.is_same(name, status):
                 return name
         sentence = f"{self._folder.path / self._part} is also another file elsewhere: remove it, and try again"
@@ -221,7 +221,7 @@ class Part:
     def _take_name(self, name: str, if_there: IfThere) -> bool:
         ends = {"src_dir_fd": self._folder.fd, "dst_dir_fd": self._folder.fd}
         if if_there is IfThere.REPLACE:
-            os.replace(self._part, name, **ends)
+            os.replace(self._part, name, **ends)  # noqa: PTH105 - by descriptor
             return True
         try:
             os.link(self._part, name, **ends, follow_symlinks=False)
@@ -239,7 +239,8 @@ class Part:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=self._folder.fd))
         except FileExistsError:
             return False
-        os.replace(self._part, name, src_dir_fd=self._folder.fd, dst_dir_fd=self._folder.fd)
+        fd = self._folder.fd
+        os.replace(self._part, name, src_dir_fd=fd, dst_dir_fd=fd)
         return True
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:

@@ -13,20 +13,19 @@ from typing import Any, NamedTuple, Protocol
 
 from relay.protocol.addresses import RELAY, user_of
 from relay.protocol.codes import ErrorCode
+from relay.protocol.limits import FILE_CHUNK_BYTES
 from relay.protocol.payloads import Value
-from relay.protocol.transfer import CHUNK_BYTES
+from relay.protocol.transfer import PUT, RECEIVE, Upload
 from relay_client.core.arguments import checked_address, message_address
 from relay_client.errors import BadAddress, FileBusy, StreamReset
-from relay_client.files import receiving
 from relay_client.files.announcing import announce
 from relay_client.files.effects import Run, Serve, Work
 from relay_client.files.fetching import ReceivedFile, fetch_into, fetch_through
 from relay_client.files.folder import Folder, IfThere
-from relay_client.files.keeping import Progress
 from relay_client.files.memo import Memo
-from relay_client.files.names import checked_name
-from relay_client.files.patience import Patience
+from relay_client.files.pace import Pace, Progress
 from relay_client.files.receiving import OfferedFile, Receiving
+from relay_client.files.records import checked_name
 from relay_client.files.rows import FileUsage, RelayFile
 from relay_client.files.sending import Offer, Sending
 from relay_client.files.source import Readable, Source, open_source
@@ -91,13 +90,14 @@ class Files(Group[S]):
         else. Returns when it is on the disk there.
         """
         address = _direct_address(to) if direct else message_address(to)
-        opened: Source = yield Run(lambda: open_source(source, name, CHUNK_BYTES), may_be_left=True)
+        opened: Source = yield Run(lambda: open_source(source, name, FILE_CHUNK_BYTES), may_be_left=True)
         try:
             checked_name(opened.name)
             memo: Memo = yield Run(lambda: self._memo(opened, address, direct))
             with memo:
                 media_type = content_type or mimetypes.guess_type(opened.name)[0] or UNKNOWN_TYPE
-                yield from self._transfer(opened, address, direct, media_type, memo, Patience(patience_s), progress)
+                way = Way(address, direct, media_type)
+                yield from self._transfer(opened, way, memo, Pace(patience_s, progress))
                 id, size, sha256 = memo.facts["done"]
                 file = Announced(id, opened.name, size, bytes.fromhex(sha256), media_type)
                 stored = yield from announce(user_of(address), file, self._asker.user, memo)
@@ -107,7 +107,7 @@ class Files(Group[S]):
         return SentFile(*file, stored)
 
     @Asked
-    def get(
+    def get(  # noqa: PLR0913 - all but one have defaults
         self,
         file: str,
         into: str | os.PathLike[str] | Any = ".",
@@ -131,13 +131,13 @@ class Files(Group[S]):
             folder: Folder = yield Run(lambda: Folder(into))
             with folder:
                 if_there = _if_there(overwrite, numbered)
-                path = yield from fetch_into(folder, found, called, if_there, Patience(patience_s), progress)
+                path = yield from fetch_into(folder, found, called, if_there, Pace(patience_s, progress))
         else:
-            yield from fetch_through(found, into, Patience(patience_s), progress)
+            yield from fetch_through(found, into, Pace(patience_s, progress))
         return ReceivedFile(path, path.name if path else called, found.size, found.hash, found.type, found.sender)
 
     @Asked
-    def serve(
+    def serve(  # noqa: PLR0913 - all but one have defaults and are named
         self,
         directory: str | os.PathLike[str],
         *,
@@ -156,7 +156,7 @@ class Files(Group[S]):
         path = Path(directory)
         yield Run(lambda: Folder(path).close())
         work = Receiving(path, _if_there(overwrite, numbered), accept, on_file, progress)
-        yield Serve(receiving.SERVICE, work.handle)
+        yield Serve(RECEIVE, work.handle)
 
     @Asked
     def list(self, conversation: str | None = None, *, limit: int | None = None) -> Work[tuple[RelayFile, ...]]:
@@ -204,36 +204,36 @@ class Files(Group[S]):
             memo.note(upload=secrets.token_hex(16))
         return memo
 
-    def _transfer(
-        self,
-        source: Source,
-        address: str,
-        direct: bool,
-        media_type: str,
-        memo: Memo,
-        patience: Patience,
-        progress: Progress | None,
-    ) -> Work[None]:
+    def _transfer(self, source: Source, way: "Way", memo: Memo, pace: Pace) -> Work[None]:
         """Until the other end has it, which is noted."""
         if "done" in memo.facts:
             return
         sha256 = yield from _early_hash(source)
-        opening: dict[str, Value] = {"upload": memo.facts["upload"], "name": source.name, "size": source.size}
-        opening |= {"type": media_type, "hash": sha256}
-        offer = Offer(address, receiving.SERVICE, opening) if direct else Offer(RELAY, "files.put", opening | {"to": address})
+        to = "" if way.direct else way.address
+        upload = Upload(memo.facts["upload"], source.name, way.media_type, source.size, sha256, to)
+        offer = Offer(way.address, RECEIVE, upload.value()) if way.direct else Offer(RELAY, PUT, upload.value())
         try:
-            done = yield from Sending(source, offer, memo, patience, progress).run()
+            done = yield from Sending(source, offer, memo, pace).run()
         except StreamReset as error:
             if error.code in _BEGIN_ANEW:
                 memo.forget()
             raise
-        yield Run(lambda: memo.note(done=[done.id, done.size, done.sha256.hex()]))
+        yield Run(lambda: memo.note(done=[done.id, done.size, done.hash.hex()]))
+
+
+class Way(NamedTuple):
+    """Where a file goes, whether past the relay's store, and what kind of file it is said to be."""
+
+    address: str
+    direct: bool
+    media_type: str
 
 
 def _early_hash(source: Source) -> Work[bytes | None]:
-    if not source.identity or source.size is None or source.size > HASHED_FIRST_BYTES:
+    size = source.size
+    if not source.identity or size is None or size > HASHED_FIRST_BYTES:
         return None
-    while not (yield Run(lambda: source.hash_some(source.size))):
+    while not (yield Run(lambda: source.hash_some(size))):
         pass
     return source.digest.digest()
 

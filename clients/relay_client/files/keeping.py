@@ -1,7 +1,7 @@
 """The keeper's half of a transfer: takes the records of one stream in order, checks each, and adds to what is there.
 
-What is added to is a Part in a folder, or a Pass to a file object. Checks raise WrongContent with the code that the
-other end is told.
+What is added to is a Part in a folder, or a Pass to a file object. What is wrong raises WrongContent, with the code
+that the other end is told.
 """
 
 import hashlib
@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from relay.protocol.codes import ErrorCode
-from relay.protocol.transfer import CHUNK_BYTES, Chunk, End
+from relay.protocol.transfer import Chunk, End, Intake, TransferError
 from relay_client.errors import FileFailed, WrongContent
 from relay_client.files.effects import Run, Work
-from relay_client.files.records import read_record
+from relay_client.files.pace import Progress
+from relay_client.files.records import Records
 from relay_client.streams import ShellStream
-
-Progress = Callable[[int, int | None], object]
 
 
 class Sink(Protocol):
@@ -37,7 +36,7 @@ class Pass:
         self._file = file
 
     def write(self, data: bytes) -> None:
-        """Raises FileFailed."""
+        """Raises FileFailed, and BrokenPipeError as it is."""
         try:
             self._file.write(data)
         except BrokenPipeError:
@@ -60,51 +59,39 @@ class Keeping:
         self._size = size
         self._sha256 = sha256
         self._progress = progress
-        self._short = False
 
     def hash_rest(self) -> Work[None]:
         """Hash what was there before."""
         while not (yield Run(self._sink.hash_some)):
             pass
 
-    def take_all(self, stream: ShellStream, stored: Callable[[int], Work[None]]) -> Work[End]:
-        """Everything up to the END, which fits. `stored` is told of each chunk. Raises WrongContent."""
-        self._short = False
+    def take_all(self, stream: ShellStream, stored: Callable[[int], Work[None]]) -> Work[None]:
+        """Everything up to the END, which must fit. `stored` is told of each chunk. Raises WrongContent."""
+        records, intake = Records(stream), Intake(self._sink.offset, self._size)
         self._report()
-        while True:
-            record = yield from read_record(stream)
-            if isinstance(record, Chunk):
-                yield Run(lambda record=record: self._take(record))  # type: ignore[misc]
-                self._report()
-                yield from stored(self._sink.offset)
-            elif isinstance(record, End):
-                self.check_whole(record.size, record.sha256)
-                return record
-            else:
-                raise WrongContent(f"a {type(record).__name__} came from {stream.peer}", ErrorCode.BAD_ARGUMENTS)
+        try:
+            while not intake.ended:
+                record = yield from records.next()
+                if isinstance(record, Chunk):
+                    yield Run(lambda: self._take(intake, record))  # noqa: B023 - it runs at once
+                    self._report()
+                    yield from stored(self._sink.offset)
+                elif isinstance(record, End):
+                    intake.finish(record)
+                    self._check_hash(record)
+                else:
+                    raise WrongContent(f"a {type(record).__name__} came from {stream.peer}", ErrorCode.BAD_CHUNK)
+        except TransferError as error:
+            raise WrongContent(f"what came from {stream.peer}: {error.sentence}", error.code, error.sentence) from error
 
-    def check_whole(self, size: int, sha256: bytes) -> None:
-        """Raises WrongContent unless what is there is this, and what was announced."""
-        sink = self._sink
-        if size != sink.offset or self._size not in (None, size):
-            announced = "" if self._size in (None, size) else f" and {self._size} were announced"
-            sentence = f"the file ends at {size} bytes, {sink.offset} came{announced}"
-            raise WrongContent(sentence, ErrorCode.BAD_CHUNK)
-        if sink.digest.digest() != sha256 or self._sha256 not in (None, sha256):
-            raise WrongContent("the SHA-256 of what came is not the one announced", ErrorCode.WRONG_HASH)
+    def _take(self, intake: Intake, chunk: Chunk) -> None:
+        intake.take(chunk)
+        chunk.verify()
+        self._sink.write(chunk.body())
 
-    def _take(self, chunk: Chunk) -> None:
-        """Check a chunk and keep it."""
-        offset, size = self._sink.offset, len(chunk.body)
-        if chunk.offset != offset or self._short:
-            what = "a gap" if chunk.offset > offset else "an overlap" if chunk.offset < offset else "a short chunk before"
-            raise WrongContent(f"a chunk begins at {chunk.offset}, and {offset} bytes are there: {what}", ErrorCode.BAD_CHUNK)
-        if self._size is not None and offset + size > self._size:
-            raise WrongContent(f"more comes than the announced {self._size} bytes", ErrorCode.BAD_CHUNK)
-        if hashlib.sha256(chunk.body).digest() != chunk.sha256:
-            raise WrongContent(f"the chunk at {offset} is not what its SHA-256 says", ErrorCode.WRONG_HASH)
-        self._short = size < CHUNK_BYTES
-        self._sink.write(chunk.body)
+    def _check_hash(self, end: End) -> None:
+        if self._sink.digest.digest() != end.hash or self._sha256 not in (None, end.hash):
+            raise TransferError(ErrorCode.WRONG_HASH, "the file's SHA-256 is not the one that was announced")
 
     def _report(self) -> None:
         if self._progress is not None:

@@ -1,7 +1,7 @@
 """What a program must know to go on with a transfer after it was ended: one small file for each.
 
-They lie in `$XDG_STATE_HOME/relay/` (`~/.local/state/relay/`), are locked while the transfer runs, so that it runs once,
-and are removed with its end. Lines are appended and synced: a line that was torn by a crash is as if never written.
+They lie in `$XDG_STATE_HOME/relay/` (`~/.local/state/relay/`), are locked while the transfer runs, so that it runs
+once, and are removed with its end. Lines are appended and synced: one that a crash has torn is as if never written.
 """
 
 import contextlib

@@ -12,43 +12,40 @@ from typing import Any, NamedTuple, TypeVar
 
 from relay.protocol.addresses import user_of
 from relay.protocol.codes import ErrorCode
-from relay.protocol.limits import CONTENT_TYPE_MAX_BYTES, INTEGER_MAX
+from relay.protocol.limits import FILE_CHUNK_BYTES
 from relay.protocol.payloads import Value
-from relay.protocol.transfer import CHUNK_BYTES, Done, End, Have, check_file_name, encode_record
-from relay_client.errors import BadValue, FileBusy, FileFailed, FileThere, RelayError, WrongContent
+from relay.protocol.transfer import Done, Have, TransferError, encode_record, read_upload
+from relay_client.errors import BadValue, FileBusy, FileFailed, WrongContent
 from relay_client.files.effects import Pause, Read, Run, Tell, Work, Write
 from relay_client.files.fetching import ReceivedFile
 from relay_client.files.folder import Folder, IfThere, Part
-from relay_client.files.keeping import Keeping, Progress
+from relay_client.files.keeping import Keeping
 from relay_client.files.memo import Memo
-from relay_client.files.patience import STALL_S
+from relay_client.files.pace import STALL_S
 from relay_client.streams import ShellStream
 
 log = logging.getLogger("relay_client")
 
 T = TypeVar("T")
 
-SERVICE = "files.receive"
-
-UPLOAD_MAX_BYTES = 64
-
 # How long a new stream waits until the one whose place it takes has let go.
 TAKE_OVER_S = 10.0
 TAKE_OVER_STEP_S = 0.05
 
 # Every so many chunks the sender is told how far we are.
-HAVE_EVERY_BYTES = 4 * CHUNK_BYTES
+HAVE_EVERY_BYTES = 4 * FILE_CHUNK_BYTES
 
 
 class OfferedFile(NamedTuple):
-    """A file that somebody wants to send directly. `sender`: the session. `size`, `hash`: None if not known yet."""
+    """A file that somebody wants to send directly. `sender`: the session. `upload`: its name for this transfer. `size`,
+    `hash`: None if they are not known yet."""
 
     sender: str
-    name: str
-    size: int | None
-    type: str
-    hash: bytes | None
     upload: str
+    name: str
+    type: str
+    size: int | None
+    hash: bytes | None
 
 
 class Receiving:
@@ -85,7 +82,7 @@ class Receiving:
     def _instead_of_earlier(self, stream: ShellStream, offered: OfferedFile) -> Work[None]:
         key = user_of(offered.sender), offered.upload
         if (old := self._streams.get(key)) is not None:
-            old.reset(ErrorCode.SESSION_GONE, "the sender has come back on another stream")
+            old.reset(ErrorCode.UPLOAD_CONTINUED, "the sender has come back on another stream")
         self._streams[key] = stream
         try:
             folder: Folder = yield Run(lambda: Folder(self._path))
@@ -99,13 +96,11 @@ class Receiving:
             if self._streams.get(key) is stream:
                 del self._streams[key]
 
-    def _receive(
-        self, stream: ShellStream, offered: OfferedFile, folder: Folder, memo: Memo
-    ) -> Work[ReceivedFile]:
+    def _receive(self, stream: ShellStream, offered: OfferedFile, folder: Folder, memo: Memo) -> Work[ReceivedFile]:
         """What is missing of it, until it has its name."""
         if "done" not in memo.facts:
             key = f"{user_of(offered.sender)}/{offered.upload}"
-            part: Part = yield from _once_free(lambda: Part(folder, offered.name, key, CHUNK_BYTES))
+            part: Part = yield from _once_free(lambda: Part(folder, offered.name, key, FILE_CHUNK_BYTES))
             try:
                 yield from self._take(stream, offered, folder, part)
                 done = [part.landed, part.offset, part.digest.hexdigest()]
@@ -128,7 +123,7 @@ class Receiving:
         report = None if progress is None else lambda offset, size: progress(offered, offset)
         keeping = Keeping(part, offered.size, offered.hash, report)
         if part.landed is None:
-            stream.accept({"offset": part.offset, "chunk": CHUNK_BYTES})
+            stream.accept({"offset": part.offset, "chunk": FILE_CHUNK_BYTES})
         yield from keeping.hash_rest()
         if part.landed is None:
             yield from keeping.take_all(stream, lambda offset: _tell_sender(stream, offset))
@@ -143,36 +138,22 @@ class Receiving:
                 log.exception("what is done with received files failed on %s", received.path)
             yield Run(lambda: memo.note(told=True))
         if stream.is_offered:
-            done = ["", received.size, received.hash]
-            stream.accept({"offset": received.size, "chunk": CHUNK_BYTES, "done": done})
+            done: list[Value] = ["", received.size, received.hash]
+            stream.accept({"offset": received.size, "chunk": FILE_CHUNK_BYTES, "done": done})
         else:
             yield Write(stream, encode_record(Done("", received.size, received.hash)))
-        yield Read(stream, 1)
+        yield Read(stream)
         yield Run(memo.forget)
 
 
 def read_offer(stream: ShellStream) -> OfferedFile:
     """What the opening says. Raises FileFailed if it is not what it should be."""
     try:
-        given: Any = stream.opening
-        file = OfferedFile(
-            stream.peer, given["name"], given["size"], given["type"], given.get("hash"), given["upload"]
-        )
-        kinds = (str, str, int | None, str, bytes | None, str)
-        right = all(isinstance(part, kind) for part, kind in zip(file, kinds, strict=True))
-    except (BadValue, KeyError, TypeError, AttributeError):
-        right = False
-    if (
-        not right
-        or isinstance(file.size, bool)
-        or not 0 <= (file.size or 0) <= INTEGER_MAX
-        or len(file.type.encode()) > CONTENT_TYPE_MAX_BYTES
-        or (file.hash is not None and len(file.hash) != 32)
-        or not 0 < len(file.upload.encode()) <= UPLOAD_MAX_BYTES
-    ):
-        raise FileFailed("the opening does not describe a file as this version knows it", ErrorCode.BAD_ARGUMENTS)
-    checked_name(file.name)
-    return file
+        return OfferedFile(stream.peer, *read_upload(stream.opening)[:-1])
+    except TransferError as error:
+        raise FileFailed(error.sentence, error.code) from None
+    except BadValue as error:
+        raise FileFailed(str(error), ErrorCode.BAD_ARGUMENTS) from None
 
 
 def _tell_sender(stream: ShellStream, offset: int) -> Work[None]:

@@ -1,16 +1,16 @@
 """The sender's half of a transfer, to the relay or directly to a session."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from relay.protocol.codes import ErrorCode
 from relay.protocol.payloads import Value
-from relay.protocol.transfer import CHUNK_BYTES, Chunk, Done, End, Have, encode_record
+from relay.protocol.transfer import Chunk, Done, End, Have, chunk_head, encode_record
 from relay_client.errors import BadValue, FileFailed, StreamReset
 from relay_client.files.effects import OpenStream, Run, Work, Write
-from relay_client.files.keeping import Progress
 from relay_client.files.memo import Memo
-from relay_client.files.patience import STALL_S, Patience
-from relay_client.files.records import read_record
+from relay_client.files.pace import STALL_S, Pace
+from relay_client.files.records import Records
 from relay_client.files.source import Source
 from relay_client.streams import ShellStream
 
@@ -20,22 +20,21 @@ class Offer(NamedTuple):
 
     to: str
     service: str
-    opening: dict[str, Value]
+    opening: Value
 
 
 class Sending:
     """One file on its way. `memo` remembers which session took it."""
 
-    def __init__(self, source: Source, offer: Offer, memo: Memo, patience: Patience, progress: Progress | None) -> None:
+    def __init__(self, source: Source, offer: Offer, memo: Memo, pace: Pace) -> None:
         self._source = source
         self._offer = offer
         self._memo = memo
-        self._patience = patience
-        self._progress = progress
+        self._pace = pace
 
     def run(self) -> Work[Done]:
         """Send what the other end does not have, over as many connections as it takes."""
-        return (yield from self._patience.persist(self._attempt))
+        return (yield from self._pace.persist(self._attempt))
 
     def _attempt(self) -> Work[Done]:
         stream: ShellStream = yield from self._open()
@@ -57,11 +56,12 @@ class Sending:
         known = self._memo.facts.get("peer", "")
         if known:
             try:
-                return (yield OpenStream(known, service, opening))
+                stream: ShellStream = yield OpenStream(known, service, opening)
+                return stream
             except StreamReset as error:
                 if error.code not in (ErrorCode.NO_SUCH_SESSION, ErrorCode.NO_SUCH_SERVICE):
                     raise
-        stream: ShellStream = yield OpenStream(to, service, opening)
+        stream = yield OpenStream(to, service, opening)
         if stream.peer not in (to, known):
             yield Run(lambda: self._memo.note(peer=stream.peer))
         return stream
@@ -74,36 +74,34 @@ class Sending:
                 return Done(*done)
         except (KeyError, TypeError, AttributeError) as error:
             raise BadValue(f"{stream.peer} accepted the file in a form that this version does not know") from error
-        self._patience.moved()
-        yield from self._send_from(offset, stream)
+        self._pace.moved()
+        records = Records(stream)
+        yield from self._send_from(offset, stream, records)
         while True:
-            record = yield from read_record(stream)
+            record = yield from records.next()
             if isinstance(record, Done):
                 return record
 
-    def _send_from(self, offset: int, stream: ShellStream) -> Work[None]:
+    def _send_from(self, offset: int, stream: ShellStream, records: Records) -> Work[None]:
         source = self._source
         source.had(offset)
         while not (yield Run(lambda: source.hash_some(offset))):
             pass
         while True:
-            self._report(offset)
-            chunk: Chunk = yield Run(lambda offset=offset: source.read(offset), may_be_left=not source.identity)
-            if not chunk.body:
+            self._pace.report(offset, source.size)
+            chunk: Chunk = yield Run(partial(source.read, offset), may_be_left=not source.identity)
+            if not chunk.size:
                 break
-            yield Write(stream, encode_record(chunk))
-            offset += len(chunk.body)
-            self._patience.moved()
-            yield from self._hear(stream)
+            yield Write(stream, chunk_head(offset, chunk.hash, chunk.size))
+            yield Write(stream, chunk.body())
+            offset += chunk.size
+            self._pace.moved()
+            yield from self._hear(records)
         yield Write(stream, encode_record(End(offset, source.digest.digest())))
 
-    def _hear(self, stream: ShellStream) -> Work[None]:
+    def _hear(self, records: Records) -> Work[None]:
         """Take in what the other end has said that it has; wait for it if nothing more can be kept for a repetition."""
-        while stream.is_readable or self._source.must_wait():
-            record = yield from read_record(stream)
+        while records.is_ready or self._source.must_wait():
+            record = yield from records.next()
             if isinstance(record, Have):
                 self._source.had(record.offset)
-
-    def _report(self, offset: int) -> None:
-        if self._progress is not None:
-            self._progress(offset, self._source.size)

@@ -1,7 +1,7 @@
 """What is sent: a file on the disk, or something that can be read only once, such as standard input.
 
-`read` may be asked again for what was read before, after a cut: a file is read again, of anything else the latest chunks
-are kept until the other end has said that it has them. Every method may wait for the disk, or for whoever writes.
+`read` may be asked again for what was read before, after a cut: a file is read again, of anything else the latest
+chunks are kept until the other end has said that it has them. Every method may wait, for a disk or for whoever writes.
 """
 
 import hashlib
@@ -9,20 +9,13 @@ import os
 import stat
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from relay.protocol.transfer import Chunk
 from relay_client.errors import FileChanged, FileFailed
 
 # What is hashed in one step at most.
 HASH_STEP_BYTES = 64 * 1024 * 1024
-
-
-class Chunk(NamedTuple):
-    """A piece of what is sent, with its hash. Empty at the end."""
-
-    offset: int
-    body: bytes
-    sha256: bytes
 
 
 class Readable(Protocol):
@@ -47,13 +40,14 @@ class Source:
         self._zeros_sha256 = hashlib.sha256(self._zeros).digest()
 
     def read(self, offset: int) -> Chunk:
-        """The chunk at the offset; what stands before it was hashed. Raises FileFailed, FileChanged."""
+        """The chunk at the offset, empty at the end; what stands before it was hashed. Raises FileFailed and
+        FileChanged."""
         body = self._bytes_at(offset)
         if offset == self._hashed:
             self.digest.update(body)
             self._hashed += len(body)
         sha256 = self._zeros_sha256 if body == self._zeros else hashlib.sha256(body).digest()
-        return Chunk(offset, body, sha256)
+        return Chunk(offset, sha256, (body,))
 
     def hash_some(self, offset: int) -> bool:
         """Bring the hash forward to the offset by one step. Whether it has reached it. Raises as `read`."""
@@ -106,7 +100,11 @@ class DiskFile(Source):
             raise FileFailed(f"{self._path} cannot be read: {error.strerror}") from error
         now = os.fstat(self._fd)
         if (now.st_size, now.st_mtime_ns) != (self._status.st_size, self._status.st_mtime_ns) or len(body) < wanted:
-            how = f"from {self._status.st_size} to {now.st_size} bytes" if now.st_size != self._status.st_size else "inside"
+            how = (
+                f"from {self._status.st_size} to {now.st_size} bytes"
+                if now.st_size != self._status.st_size
+                else "inside"
+            )
             raise FileChanged(f"{self._path} changed while it was sent ({how}): send it again once it rests")
         return body
 

@@ -1,4 +1,4 @@
-"""Going on after a cut: what passes, how long to wait for it, and how long without any progress is too long."""
+"""How a transfer goes on after a cut: what passes, how long to wait for it, and whom to tell of progress."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,8 @@ from relay_client.files.effects import Pause, Work
 
 T = TypeVar("T")
 
+Progress = Callable[[int, int | None], object]
+
 # Without progress on a connection that is there. A dead connection is noticed long before, by its own ends; here the
 # program at the other end hangs, or hashes what it has of a very large file.
 STALL_S = 600.0
@@ -18,14 +20,20 @@ SHORTEST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 
 
-class Patience:
-    """`wait_s`: how long to try without any progress; None for ever."""
+class Pace:
+    """`patience_s`: how long to try without any progress; None for ever. `progress(done, size)` is told in bytes."""
 
-    def __init__(self, wait_s: float | None) -> None:
-        self._wait_s = wait_s
+    def __init__(self, patience_s: float | None, progress: Progress | None = None) -> None:
+        self._patience_s = patience_s
+        self._progress = progress
         self._moved_at = time.monotonic()
         self._pause_s = SHORTEST_PAUSE_S
         self.begun = False
+
+    def report(self, done: int, size: int | None) -> None:
+        """So much of it is there."""
+        if self._progress is not None:
+            self._progress(done, size)
 
     def moved(self) -> None:
         """There was progress."""
@@ -52,4 +60,4 @@ class Patience:
         return isinstance(error, ConnectionLost | NotConnected | TimedOut)
 
     def _is_over(self) -> bool:
-        return self._wait_s is not None and time.monotonic() - self._moved_at >= self._wait_s
+        return self._patience_s is not None and time.monotonic() - self._moved_at >= self._patience_s
