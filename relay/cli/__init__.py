@@ -11,6 +11,7 @@ from relay.cli.accounts import user
 from relay.cli.bot import bot
 from relay.cli.completion import completion
 from relay.cli.data import backup, export, import_, restore, verify
+from relay.cli.files import file
 from relay.cli.history import conversations, device, history, receipts
 from relay.cli.listen import listen
 from relay.cli.outcome import Root
@@ -25,7 +26,7 @@ from relay.cli.tunnel import expose, forward
 root = Root(
     "relay",
     sections={
-        "Talk": [login, logout, send, listen, signal, call, bot, expose, forward],
+        "Talk": [login, logout, send, listen, file, signal, call, bot, expose, forward],
         "People and conversations": [who, room, conversations, history, receipts, device, block, unblock, blocks],
         "Run a relay": [serve, user, config, backup, restore, verify, export, import_],
         "Shell": [completion],

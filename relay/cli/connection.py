@@ -103,6 +103,11 @@ def complete_address(ctx: click.Context, param: click.Parameter, incomplete: str
     return _complete(lambda client: [*_users(client), *_rooms(client, False)], incomplete)
 
 
+def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Ids of the latest files that one may fetch, for the shell."""
+    return _complete(lambda client: [found.id for found in client.files.list(limit=20)], incomplete)
+
+
 def _users(client: "Client") -> list[str]:
     return [online.user for online in client.who()]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from relay_client.received import ReceivedMessage
+    from relay_client.received import Announced, ReceivedMessage
 
 # C0 but tab and line feed, DEL, C1; bidirectional overrides and isolates, which reorder what stands around them;
 # line and paragraph separators; lone surrogates.
@@ -54,16 +54,38 @@ def paint(name: str, wanted: bool) -> str:
     return f"\x1b[{_PALETTE[zlib.crc32(name.encode()) % len(_PALETTE)]}m{name}\x1b[0m"
 
 
+def human_size(size: float) -> str:
+    """`999 B`, `1.2 MB`, `20 GB`: two digits at least, powers of 1,000."""
+    if size < 1000:
+        return f"{round(size)} B"
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        size /= 1000
+        if size < 999.5 or unit == "PB":
+            break
+    return f"{size:.1f} {unit}" if size < 9.95 else f"{size:.0f} {unit}"
+
+
 def message_line(message: "ReceivedMessage", me: str, colours: bool) -> str:
     """`HH:MM sender: text` in local time; `HH:MM sender to somebody: text` for what did not come to `me`.
 
     Further lines of the text are indented, so that they cannot pass for messages of somebody else.
     """
+    if (file := message.file) is not None:
+        return _file_line(message, file, me, colours)
     clock = time.strftime("%H:%M", time.localtime(message.time_ms / 1000))
     sender = escape_line(message.sender)
     to = "" if message.to == me else f" to {escape_line(message.to)}"
     indent = "\n" + " " * len(f"{clock} {sender}{to}: ")
     return f"{clock} {paint(sender, colours)}{to}: {escape(message.text).replace(chr(10), indent)}"
+
+
+def _file_line(message: "ReceivedMessage", file: "Announced", me: str, colours: bool) -> str:
+    """`HH:MM sender sent NAME (SIZE): relay file get ID`."""
+    clock = time.strftime("%H:%M", time.localtime(message.time_ms / 1000))
+    to = "" if message.to == me else f" to {escape_line(message.to)}"
+    place = f": relay file get {escape_line(file.id)}" if file.id else ", directly"
+    what = f"{escape_line(file.name)} ({human_size(file.size)}){place}"
+    return f"{clock} {paint(escape_line(message.sender), colours)} sent{to} {what}"
 
 
 def plain(value: object) -> str:

@@ -89,7 +89,9 @@ class _LogLine(logging.Formatter):
     """A warning of the SDK looks like any other of our sentences."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"relay: {escape_line(super().format(record))}"
+        # On a terminal the line may take the place of a progress, which may be longer.
+        end = "\x1b[K" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else ""
+        return f"relay: {escape_line(super().format(record))}{end}"
 
 
 def log_warnings() -> None:

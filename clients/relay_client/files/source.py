@@ -129,12 +129,12 @@ class OnceOnly(Source):
         return len(self._kept) >= self._kept_chunks
 
     def _bytes_at(self, offset: int) -> bytes:
-        index = (offset - self._first) // self._chunk_bytes
+        index, begin = divmod(offset - self._first, self._chunk_bytes)
         if offset < self._first:
             raise FileFailed(f"{self.name} can be read only once, and the other end lost a part of it: send it again")
         while len(self._kept) <= index and not self._ended:
             self._kept.append(self._next())
-        return self._kept[index] if index < len(self._kept) else b""
+        return self._kept[index][begin:] if index < len(self._kept) else b""
 
     def _next(self) -> bytes:
         parts: list[bytes] = []
