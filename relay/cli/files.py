@@ -15,7 +15,6 @@ from relay.cli.outcome import CommandError, Exit, examples
 from relay.cli.progress import Progress, shown_progress
 
 if TYPE_CHECKING:
-    from relay_client import Client
     from relay_client.files.fetching import ReceivedFile
     from relay_client.files.group import SentFile
     from relay_client.files.receiving import OfferedFile
