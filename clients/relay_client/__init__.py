@@ -23,6 +23,10 @@ from relay_client.errors import (
     ConnectFailed,
     ConnectionEnded,
     ConnectionLost,
+    FileBusy,
+    FileChanged,
+    FileFailed,
+    FileThere,
     LoginFailed,
     MethodError,
     NotConnected,
@@ -33,6 +37,7 @@ from relay_client.errors import (
     StreamReset,
     StreamTimedOut,
     TimedOut,
+    WrongContent,
 )
 from relay_client.events import Ended, GapNoticed, Receipt, RoomChanged
 from relay_client.fate import Fate, FateState
@@ -58,6 +63,10 @@ __all__ = [
     "Ended",
     "Fate",
     "FateState",
+    "FileBusy",
+    "FileChanged",
+    "FileFailed",
+    "FileThere",
     "GapNoticed",
     "LoginFailed",
     "Member",
@@ -81,6 +90,7 @@ __all__ = [
     "StreamReset",
     "StreamTimedOut",
     "TimedOut",
+    "WrongContent",
 ]
 
 

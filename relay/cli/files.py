@@ -1,6 +1,7 @@
 """`relay file`: send, fetch and receive files of any size."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,13 @@ from relay.cli.progress import Progress, shown_progress
 if TYPE_CHECKING:
     from relay_client.files.fetching import ReceivedFile
     from relay_client.files.group import SentFile
-    from relay_client.files.receiving import OfferedFile
+    from relay_client.files.receiving import OfferedFile, Receiving
 
 # Without progress, before a command gives up. A relay that is started anew is back long before.
 PATIENCE_S = 300.0
+
+# How long `receive --count` waits for the senders of the last files to have understood.
+FAREWELL_S = 5.0
 
 GOES_ON = "the same command goes on from here"
 
@@ -84,10 +88,10 @@ def send(
     Returns when they are on the relay's disk, or with --direct on that of the other. JSON: id, name, size, hash, type,
     to, conversation, offset.
     """
-    if name is not None and len(paths) > 1:
-        raise CommandError("--name goes with one file", Exit.USAGE)
     if "-" in paths and (len(paths) > 1 or name is None):
         raise CommandError("standard input goes alone and needs a name: relay file send - bob --name NAME", Exit.USAGE)
+    if name is not None and len(paths) > 1:
+        raise CommandError("--name goes with one file", Exit.USAGE)
     with connected(url) as client, shown_progress() as progress, _resumable("-" not in paths):
         for path in paths:
             _start(progress, name or Path(path).name)
@@ -240,11 +244,19 @@ def receive(
         def accept(offered: "OfferedFile") -> bool:
             return not senders or offered.sender.partition("/")[0] in senders
 
-        client.files.serve(
+        receiving = client.files.serve(
             directory, accept=accept, on_file=on_file, overwrite=overwrite, numbered=number, progress=_drawn(progress)
         )
         click.echo(escape_line(f"relay: receiving into {directory} as {client.session}; Ctrl-C ends it"), err=True)
         client.wait_until(lambda: count is not None and len(seen) >= count)
+        _let_end(receiving)
+
+
+def _let_end(receiving: "Receiving") -> None:
+    """Wait a little until senders know that their files are here."""
+    until = time.monotonic() + FAREWELL_S
+    while receiving.under_way and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def _drawn(progress: Progress | None) -> Any:

@@ -146,17 +146,18 @@ class Files(Group[S]):
         overwrite: bool = False,
         numbered: bool = False,
         progress: Callable[[OfferedFile, int], object] | None = None,
-    ) -> Work[None]:
+    ) -> Work[Receiving]:
         """Receive files that are sent directly to our user or session, from now on, into a directory.
 
         `accept(offered)` says whether to take one (None: all); a MethodError of its own tells the sender why not.
         `on_file(received)` is called for each when it is here, before its sender learns so. With asyncio both may be
-        coroutine functions. `overwrite`, `numbered`: as in `get`.
+        coroutine functions. `overwrite`, `numbered`: as in `get`. What it returns tells how many are under way.
         """
         path = Path(directory)
         yield Run(lambda: Folder(path).close())
         work = Receiving(path, _if_there(overwrite, numbered), accept, on_file, progress)
         yield Serve(RECEIVE, work.handle)
+        return work
 
     @Asked
     def list(self, conversation: str | None = None, *, limit: int | None = None) -> Work[tuple[RelayFile, ...]]:

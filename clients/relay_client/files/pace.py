@@ -1,5 +1,6 @@
 """How a transfer goes on after a cut: what passes, how long to wait for it, and whom to tell of progress."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,6 +8,8 @@ from typing import TypeVar
 from relay.protocol.codes import ErrorCode
 from relay_client.errors import ConnectionLost, NotConnected, RelayError, StreamReset, TimedOut
 from relay_client.files.effects import Pause, Work
+
+log = logging.getLogger("relay_client")
 
 T = TypeVar("T")
 
@@ -49,6 +52,8 @@ class Pace:
             except RelayError as error:
                 if not self.passes(error) or self._is_over():
                     raise
+                if self._pause_s == SHORTEST_PAUSE_S:
+                    log.warning("a transfer was interrupted, and goes on as soon as it can: %s", error)
             yield Pause(self._pause_s)
             self._pause_s = min(LONGEST_PAUSE_S, 2 * self._pause_s)
 

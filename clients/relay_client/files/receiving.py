@@ -67,6 +67,11 @@ class Receiving:
         self._progress = progress
         self._streams: dict[tuple[str, str], ShellStream] = {}
 
+    @property
+    def under_way(self) -> int:
+        """How many transfers have not come to their end, on both sides, or to their cut."""
+        return len(self._streams)
+
     def handle(self, stream: ShellStream) -> Work[None]:
         """One transfer, or the rest of one."""
         stream.timeout = STALL_S
