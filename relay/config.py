@@ -87,6 +87,20 @@ def _check_listen_address(text: str) -> None:
         )
 
 
+def _origins(value: object) -> tuple[str, ...]:
+    """One origin, several with commas between them, or a TOML array of them; none is allowed."""
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("not a list of origins")
+    found = tuple(part.lower() for part in parts if part)
+    wrong = next(
+        (part for part in found if part != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", part)), None
+    )
+    if wrong is not None:
+        raise ValueError(f"{wrong!r} is not an origin")
+    return found
+
+
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError(f"{value!r} is not a path")
@@ -148,6 +162,13 @@ _ADDRESSES = Kind(
     lambda value: "[" + ", ".join(map(_quote, value)) + "]",
     many=True,
 )
+_ORIGINS = Kind(
+    'origins such as "https://chat.example.org", or "*" for all',
+    "ORIGIN",
+    _origins,
+    lambda value: "[" + ", ".join(map(_quote, value)) + "]",
+    many=True,
+)
 _PATH = Kind("a path", "PATH", _path, _quote)
 _MODE = Kind('an octal file mode in quotes, such as "660"', "MODE", _mode, lambda value: f'"{value:03o}"')
 
@@ -169,6 +190,16 @@ class Settings:
         Path("data"), _PATH, "Directory of the database. Made if it is missing; one relay at a time may use it."
     )
     unix_mode: int = _setting(0o660, _MODE, "Permissions of Unix sockets: who may connect.")
+    web: str = _setting(
+        "on",
+        _choice("on", "off"),
+        "Serve the chat page and WebSockets on every address. Health checks are always there.",
+    )
+    web_origins: tuple[str, ...] = _setting(
+        (),
+        _ORIGINS,
+        "Sites whose pages may connect by WebSocket beside the relay's own. In a variable, put commas between several.",
+    )
     connections_max: int = _setting(
         20_000,
         _number_of("connections", 1, 1_000_000),

@@ -23,6 +23,8 @@ from relay.auth.authenticator import Admit, Authenticator, Decision
 from relay.auth.throttle import Throttle
 from relay.auth.tickets import Tickets
 from relay.config import Settings
+from relay.http.reception import House, Reception
+from relay.http.site import Site
 from relay.hub import HubPost, wait_for
 from relay.protocol.codes import CloseCode, ErrorCode
 from relay.router.calls import SLOT_S
@@ -96,6 +98,11 @@ class _Trouble:
         self._what = what
         self._reason: str | None = None
 
+    @property
+    def now(self) -> str | None:
+        """What is failing at this moment, as a sentence; None while all is well."""
+        return None if self._reason is None else f"{self._what}: {self._reason}"
+
     def note(self, problem: StoreError | str | None) -> None:
         """It failed for this reason, or went well."""
         reason = None if problem is None else str(problem)
@@ -120,6 +127,7 @@ class Relay:
         self.settings = settings
         self.broken: StoreBrokenError | None = None
         self.stopped = Event()
+        self._draining = False
         self._listeners: list[Listener] = []
         self._chores: list[gevent.Greenlet] = []
         self._open = ExitStack()
@@ -173,6 +181,7 @@ class Relay:
             self._open.close()
 
     def _drain(self) -> None:
+        self._draining = True
         for listener in self._listeners:
             listener.stop()
         self._handshake.stop()
@@ -229,7 +238,23 @@ class Relay:
             Surroundings(
                 self.router, Turn(gevent.get_hub().loop.run_callback), settings.outbox_max_bytes, self._forget_session
             ),
+            Reception(
+                House(
+                    Site() if settings.web == "on" else None,
+                    frozenset(settings.web_origins),
+                    settings.handshake_timeout_s,
+                    self._trouble,
+                )
+            ),
         )
+
+    def _trouble(self) -> str | None:
+        """Why nobody should be sent here now; None if the relay is ready."""
+        if self._draining:
+            return "the relay is shutting down"
+        if self.broken is not None:
+            return f"the relay's disk failed: {self.broken}"
+        return self._storing.now
 
     def _open_store(self, opened: ExitStack) -> None:
         """Lock the data directory and start the store's threads; `opened` learns how to undo that."""

@@ -103,3 +103,22 @@ def retry_after_close(code: int) -> Retry:
     if 4100 <= code < 4200:
         return Retry.LATER
     return Retry.NEVER
+
+
+# RFC 6455 section 7.4.1, and the registry it began: 1013 is "try again later".
+_WEBSOCKET_CODES = {
+    CloseCode.NORMAL: 1000,
+    CloseCode.SHUTTING_DOWN: 1001,
+    CloseCode.TOO_MANY_CONNECTIONS: 1013,
+    CloseCode.INTERNAL_ERROR: 1011,
+    CloseCode.STORE_FAILED: 1011,
+    CloseCode.BAD_FRAME: 1009,
+}
+
+
+def websocket_code(code: int) -> int:
+    """The code of the WebSocket close frame that follows a CLOSE: less exact, for what cannot read the CLOSE."""
+    found = _WEBSOCKET_CODES.get(code)  # type: ignore[call-overload]
+    if found is not None:
+        return int(found)
+    return 1013 if retry_after_close(code) is Retry.LATER else 1008

@@ -67,6 +67,7 @@ class _Connection:
     def __init__(self) -> None:
         self.state = State.GREETING
         self.closed_by_peer: Close | None = None
+        self.closed_with: CloseCode | None = None
         self._frames = FrameReader(FRAME_MAX_BEFORE_LOGIN)
         self._out = bytearray()
 
@@ -85,6 +86,7 @@ class _Connection:
         """Say goodbye (once) and ignore what arrives from now on."""
         if self.state is not State.CLOSED:
             self.state = State.CLOSED
+            self.closed_with = code
             self._out += encode(Close(code, clip_sentence(sentence), retry_ms))
 
     def _take(self, table: dict[tuple[State, type[Packet]], State]) -> Packet | Unknown | None:

@@ -7,10 +7,9 @@ which is not its fault and has a limit of its own. A delay for a failed login co
 
 import logging
 import random
-import socket
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import gevent
 
@@ -18,7 +17,7 @@ from relay.auth.authenticator import Admission, Admit, Authenticator, Decision
 from relay.auth.throttle import Throttle
 from relay.auth.tickets import TicketRefusedError
 from relay.protocol.addresses import is_name
-from relay.protocol.codes import CloseCode
+from relay.protocol.codes import CloseCode, websocket_code
 from relay.protocol.connection import ServerConnection
 from relay.protocol.errors import RemoteError
 from relay.protocol.limits import AGENT_MAX_BYTES, FRAME_MAX
@@ -30,14 +29,16 @@ from relay.session.places import Place, Places, Stage
 from relay.session.registry import Registry, TooManyConnectionsError
 from relay.session.session import Identity, Session, Surroundings
 from relay.store.base import StoreBrokenError, StoreError
-from relay.transport.connection import Connection
 from relay.transport.listener import peer_host
+from relay.transport.stream import Stream, establish, finish
 
 log = logging.getLogger("relay.login")
 
 # How long, and for how many bytes, a refused connection is read on, so that our last packet is not lost in a reset.
 _LINGER_S = 1.0
 _LINGER_BYTES = 64 * 1024
+
+_READ_BYTES = 4096
 
 
 class Terms(NamedTuple):
@@ -49,6 +50,58 @@ class Terms(NamedTuple):
     keepalive_ms: int
     agent: str
     generation: str
+
+
+class Strangers(Protocol):
+    """Serves those who do not begin with a frame of Relay; a `Reception` does."""
+
+    def speaks(self, first: bytes, /) -> bool:
+        """Whether what begins like this can be served."""
+
+    def __call__(self, stream: Stream, peer: str, first: bytes, /) -> Stream | None:
+        """Serve them, under deadlines of its own: what is left is a stream that wants to log in, or None. Yields."""
+
+
+class _Visit:
+    """A connection up to its session: `stream` is None while, or after, it is served something else than a login."""
+
+    __slots__ = ("connection", "peer", "sock", "stream")
+
+    def __init__(self, sock: Stream, peer: str) -> None:
+        self.sock = sock
+        self.stream: Stream | None = sock
+        self.peer = peer
+        self.connection = ServerConnection()
+
+    def receive(self) -> Packet | Unknown | None:
+        """The next packet, or None when the client has left. Yields. Raises RemoteError, OSError."""
+        assert self.stream is not None
+        while (packet := self.connection.next_packet()) is None:
+            data = self.stream.recv(_READ_BYTES)
+            if not data:
+                return None
+            self.connection.receive_data(data)
+        return packet
+
+    def send(self) -> None:
+        """Send what the connection object has to say. Yields. Raises OSError."""
+        assert self.stream is not None
+        self.stream.sendall(self.connection.data_to_send())
+
+    def say_goodbye(self) -> None:
+        """Send what is left to say and close, without a reset that would take it away. Yields."""
+        try:
+            with gevent.Timeout(_LINGER_S, False):
+                if self.stream is not None:
+                    self.send()
+                finish(self.stream or self.sock, websocket_code(self.connection.closed_with or CloseCode.NORMAL))
+                taken = 0
+                while taken < _LINGER_BYTES and (data := self.sock.recv(_READ_BYTES)):
+                    taken += len(data)
+        except OSError:
+            pass
+        finally:
+            self.sock.close()
 
 
 class _Entry(NamedTuple):
@@ -88,6 +141,7 @@ class Handshake:
         throttle: Throttle,
         prepare: Callable[[str, str, Admit | None], tuple[int, Decision | None]],
         surroundings: Surroundings,
+        strangers: Strangers | None = None,
     ) -> None:
         """`prepare(user, device, admit)` runs `admit` on the store, lets the router learn of the user, and returns the
         device's last message id and the decision, which is durable then. It may yield, and raises StoreError.
@@ -98,6 +152,7 @@ class Handshake:
         self._throttle = throttle
         self._prepare = prepare
         self._surroundings = surroundings
+        self._strangers = strangers
         self._places = Places(terms.logins_at_once_max)
         self._under_way: set[gevent.Greenlet] = set()
         self._stopping = False
@@ -107,33 +162,34 @@ class Handshake:
         self._stopping = True
         gevent.killall(list(self._under_way))
 
-    def __call__(self, sock: socket.socket, peer: str) -> None:
+    def __call__(self, sock: Stream, peer: str) -> None:
         """Own the socket: log the client in and hand it to a session, or tell it why not and close."""
         host = peer_host(peer)
-        connection = ServerConnection()
+        visit = _Visit(sock, peer)
         try:
             self._registry.admit(host)
         except TooManyConnectionsError as error:
             log.warning("refused %s: %s", peer, error)
-            connection.close(CloseCode.TOO_MANY_CONNECTIONS, str(error), retry_ms=5000)
-            _say_goodbye(sock, connection)
+            visit.connection.close(CloseCode.TOO_MANY_CONNECTIONS, str(error), retry_ms=5000)
+            visit.say_goodbye()
             return
         established = False
         self._under_way.add(gevent.getcurrent())
         try:
-            established = self._establish(sock, peer, connection)
+            established = self._establish(visit)
         finally:
             self._under_way.discard(gevent.getcurrent())
             if not established:
                 self._registry.release(host)
-                _say_goodbye(sock, connection)
+                visit.say_goodbye()
 
-    def _establish(self, sock: socket.socket, peer: str, connection: ServerConnection) -> bool:
+    def _establish(self, visit: _Visit) -> bool:
         """Whether the client is in. If not, the connection object holds what it is to be told."""
+        peer, connection = visit.peer, visit.connection
         try:
             if self._stopping:
                 raise gevent.GreenletExit
-            return self._log_in(sock, peer, connection)
+            return self._log_in(visit)
         except _RefusedError as refused:
             log.warning("refused %s: %s", peer, refused)
             gevent.sleep(refused.delay_s)
@@ -149,52 +205,68 @@ class Handshake:
             log.info("%s left during login: %s", peer, error.strerror or error)
         return False
 
-    def _log_in(self, sock: socket.socket, peer: str, connection: ServerConnection) -> bool:
+    def _log_in(self, visit: _Visit) -> bool:
         with self._time_limit():
-            hello = _receive(sock, connection)
-            if not isinstance(hello, Hello):
-                log.info("%s left before it logged in", peer)
+            first = visit.sock.recv(_READ_BYTES)
+            native = not first or not first[0] or self._strangers is None or not self._strangers.speaks(first)
+            if native:
+                visit.connection.receive_data(first)
+                hello = visit.receive() if first else None
+        if not native:
+            if not self._serve(visit, first):
                 return False
-            _check(hello)
-        with Place(self._places) as place:
-            self._wait_for_turn(place, Stage.TICKET if hello.mechanism == TICKET else Stage.PASSWORD, peer_host(peer))
             with self._time_limit():
-                return self._let_in(sock, peer, connection, hello, place)
+                hello = visit.receive()
+        if not isinstance(hello, Hello):
+            log.info("%s left before it logged in", visit.peer)
+            return False
+        _check(hello)
+        with Place(self._places) as place:
+            stage = Stage.TICKET if hello.mechanism == TICKET else Stage.PASSWORD
+            self._wait_for_turn(place, stage, peer_host(visit.peer))
+            with self._time_limit():
+                return self._let_in(visit, hello, place)
 
-    def _let_in(self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello, place: Place) -> bool:
+    def _serve(self, visit: _Visit, first: bytes) -> bool:
+        """Let a stranger be served; whether it wants to log in afterwards."""
+        assert self._strangers is not None
+        visit.stream = None
+        visit.stream = self._strangers(visit.sock, visit.peer, first)
+        return visit.stream is not None
+
+    def _let_in(self, visit: _Visit, hello: Hello, place: Place) -> bool:
         with self._surroundings.router.expecting(hello.user):
             try:
                 by_ticket = hello.mechanism == TICKET
-                entry = self._resume(hello) if by_ticket else self._authenticate(sock, peer, connection, hello, place)
+                entry = self._resume(hello) if by_ticket else self._authenticate(visit, hello, place)
                 if entry is None:
-                    log.info("%s left during login", peer)
+                    log.info("%s left during login", visit.peer)
                     return False
                 account = entry.admission.account
                 if self._surroundings.router.directory.is_barred(account.name, account.credentials.stored_key):
                     changed = "the account was changed meanwhile"
                     raise TicketRefusedError(changed) if by_ticket else LoginRefusedError(changed)
             except (LoginRefusedError, TicketRefusedError) as error:
-                raise self._refusal(error, peer, hello) from None
+                raise self._refusal(error, visit.peer, hello) from None
+            assert visit.stream is not None
             session = Session(
                 Identity(account.name, hello.device, account.bot, account.credentials.stored_key),
-                Connection(sock, peer, gevent.get_hub().loop),
+                establish(visit.stream, visit.peer, gevent.get_hub().loop),
                 self._surroundings,
             )
-            self._begin(session, connection, entry, hello)
+            self._begin(session, visit.connection, entry, hello)
         return True
 
-    def _authenticate(
-        self, sock: socket.socket, peer: str, connection: ServerConnection, hello: Hello, place: Place
-    ) -> _Entry | None:
+    def _authenticate(self, visit: _Visit, hello: Hello, place: Place) -> _Entry | None:
         """Log in by password; None when the client has left. Raises LoginRefusedError."""
-        account = self._authenticator.challenge(connection, hello)
-        sock.sendall(connection.data_to_send())
+        account = self._authenticator.challenge(visit.connection, hello)
+        visit.send()
         place.leave()
-        proof = _receive(sock, connection)
+        proof = visit.receive()
         if not isinstance(proof, Proof):
             return None
-        self._take_place(place, Stage.PROOF, peer_host(peer))
-        data = self._authenticator.prove(connection, account, proof)
+        self._take_place(place, Stage.PROOF, peer_host(visit.peer))
+        data = self._authenticator.prove(visit.connection, account, proof)
         assert account is not None
         self._surroundings.router.directory.replace(f"{account.name}/{hello.device}")
         try:
@@ -310,16 +382,6 @@ class Handshake:
         session.receive(connection.take_rest())
 
 
-def _receive(sock: socket.socket, connection: ServerConnection) -> Packet | Unknown | None:
-    """The next packet, or None when the client has left. Raises RemoteError, OSError."""
-    while (packet := connection.next_packet()) is None:
-        data = sock.recv(4096)
-        if not data:
-            return None
-        connection.receive_data(data)
-    return packet
-
-
 def _check(hello: Hello) -> None:
     """Refuse what can be refused without knowing the user."""
     if hello.mechanism not in (MECHANISM, TICKET):
@@ -331,18 +393,3 @@ def _check(hello: Hello) -> None:
         if not is_name(name):
             sentence = f"the {what} name is not in canonical form (1 to 64 bytes, lower case, no / # @ or spaces)"
             raise _RefusedError(CloseCode.BAD_PACKET, sentence)
-
-
-def _say_goodbye(sock: socket.socket, connection: ServerConnection) -> None:
-    """Send what is left to say and close, without a reset that would take it away."""
-    try:
-        with gevent.Timeout(_LINGER_S, False):
-            sock.sendall(connection.data_to_send())
-            sock.shutdown(socket.SHUT_WR)
-            taken = 0
-            while taken < _LINGER_BYTES and (data := sock.recv(4096)):
-                taken += len(data)
-    except OSError:
-        pass
-    finally:
-        sock.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from relay.protocol.limits import FRAME_MAX
 from relay.router.gate import Lane
-from relay.transport.connection import Connection
+from relay.transport.connection import Transport
 
 log = logging.getLogger("relay.session")
 
@@ -77,7 +77,7 @@ class Outbox:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Transport,
         turn: Turn,
         limit: int,
         on_drained: Callable[[], None],

@@ -7,9 +7,10 @@ It runs in event loop callbacks only: no method yields. From a byte received to 
 import logging
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
 
-from relay.protocol.codes import CloseCode, ErrorCode
+from relay.protocol.codes import CloseCode, ErrorCode, websocket_code
 from relay.protocol.connection import clip_sentence
 from relay.protocol.errors import LocalError, RemoteError
 from relay.protocol.frames import check_length
@@ -27,7 +28,7 @@ from relay.session.handlers import HANDLERS
 from relay.session.messages import Shape, learn_shape, message_prefix, read_run
 from relay.session.outbox import Outbox, Turn
 from relay.session.signals import Run, Runs, learn_run, signal_prefix
-from relay.transport.connection import Connection
+from relay.transport.connection import Transport
 
 log = logging.getLogger("relay.session")
 
@@ -112,7 +113,7 @@ class Session:
     def __init__(
         self,
         identity: Identity,
-        connection: Connection,
+        connection: Transport,
         surroundings: "Surroundings",
     ) -> None:
         self.user = identity.user
@@ -198,7 +199,8 @@ class Session:
         self.phase = Phase.CLOSING
         self.forget_routes()
         self.router.leave(self)
-        self.outlet.seal(encode(Close(code, clip_sentence(sentence), retry_ms)), self._connection.finish)
+        finish = partial(self._connection.finish, websocket_code(code))
+        self.outlet.seal(encode(Close(code, clip_sentence(sentence), retry_ms)), finish)
 
     def abort(self) -> None:
         """Close at once."""

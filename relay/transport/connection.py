@@ -28,6 +28,27 @@ class Loop(Protocol):
 
     def io(self, fd: int, events: int) -> Any: ...
     def timer(self, after: float) -> Any: ...
+    def run_callback(self, function: Callable[..., None], *args: object) -> Any: ...
+
+
+class Transport(Protocol):
+    """What a session needs of its connection. `Connection` says what each method has to do."""
+
+    @property
+    def peer(self) -> str: ...
+    def start(
+        self,
+        on_data: Callable[[bytes], None],
+        on_writable: Callable[[], None],
+        on_lost: Callable[[str], None],
+    ) -> None: ...
+    def send(self, data: bytes) -> int: ...
+    def wait_writable(self) -> None: ...
+    def stop_waiting(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def finish(self, code: int = ...) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Connection:
@@ -98,9 +119,10 @@ class Connection:
         if self._reader is not None and not self._reader.active:
             self._reader.start(self._handle_readable)
 
-    def finish(self) -> None:
+    def finish(self, code: int = 1000) -> None:
         """End the connection after what was sent: say that no more comes, then wait briefly for the peer to hang up.
 
+        `code`, a WebSocket's close code, cannot be told here.
         A plain close with unread input would reset the connection and take our last packet with it (RFC 1122
         section 4.2.2.13).
         """

@@ -1,0 +1,82 @@
+"""Who comes to the relay's port and does not speak its protocol: browsers and health checks are served here.
+
+A connection that becomes a WebSocket is handed back, and logs in like any other. Everybody else gets answers,
+one request after the other, within bounds: a slow or silent client holds a greenlet for seconds, and counts as a
+connection.
+"""
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import NamedTuple
+
+from relay.http import upgrade
+from relay.http.answers import Answer, RefusedError, say
+from relay.http.requests import Request, Requests
+from relay.http.site import Site
+from relay.transport.stream import Stream
+from relay.transport.websocket import WebSocketStream
+
+log = logging.getLogger("relay.http")
+
+WEBSOCKET_PATH = "/ws"
+
+# How methods of HTTP begin. What begins otherwise is told what this port speaks.
+_LETTERS = frozenset(b"CDGHOPT")
+
+# A kept connection may ask so often, and may be silent so long in between; a browser just connects again.
+_REQUESTS_MAX = 1000
+_IDLE_S = 15.0
+
+
+class House(NamedTuple):
+    """What is served. `trouble` says why the relay is not ready, if it is not."""
+
+    site: Site | None
+    origins: frozenset[str]
+    request_timeout_s: float
+    trouble: Callable[[], str | None]
+
+
+class Reception:
+    """Serves the connections of strangers. Calling it yields; it raises OSError when the client is gone."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    def speaks(self, first: bytes) -> bool:
+        """Whether what begins like this is for us."""
+        return first[0] in _LETTERS
+
+    def __call__(self, stream: Stream, peer: str, first: bytes) -> Stream | None:
+        """Serve a client whose first bytes these are: a WebSocket that wants to log in, or None when all is said."""
+        requests = Requests(stream, first)
+        limit_s = self._house.request_timeout_s
+        try:
+            for _ in range(_REQUESTS_MAX):
+                request = requests.next(limit_s)
+                if request is None:
+                    return None
+                if request.path == WEBSOCKET_PATH and self._house.site is not None:
+                    headers = upgrade.accept(request, self._house.origins)
+                    return WebSocketStream(stream, requests.switch(headers))
+                answer = self._answer(request)
+                log.debug("%s: %s %s: %d", peer, request.method, request.target, answer.status)
+                if not requests.answer(answer):
+                    return None
+                limit_s = _IDLE_S
+        except RefusedError as error:
+            log.info("refused a request of %s: %s", peer, error)
+            requests.answer(say(error.status, str(error), error.headers, last=True))
+        return None
+
+    def _answer(self, request: Request) -> Answer:
+        if request.path == "/healthz":
+            return say(HTTPStatus.OK, "alive")
+        if request.path == "/readyz":
+            trouble = self._house.trouble()
+            return say(HTTPStatus.SERVICE_UNAVAILABLE, trouble) if trouble else say(HTTPStatus.OK, "ready")
+        if self._house.site is None:
+            return say(HTTPStatus.NOT_FOUND, "this relay serves no pages and no WebSockets: its setting web is off")
+        answer = self._house.site.answer(request)
+        return answer or say(HTTPStatus.NOT_FOUND, f"there is nothing at {request.path[:200]}; the chat page is at /")
