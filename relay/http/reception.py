@@ -53,7 +53,7 @@ class Reception:
         requests = Requests(stream, first)
         limit_s = self._house.request_timeout_s
         try:
-            for _ in range(_REQUESTS_MAX):
+            for count in range(_REQUESTS_MAX, 0, -1):
                 request = requests.next(limit_s)
                 if request is None:
                     return None
@@ -62,7 +62,7 @@ class Reception:
                     return WebSocketStream(stream, requests.switch(headers))
                 answer = self._answer(request)
                 log.debug("%s: %s %s: %d", peer, request.method, request.target, answer.status)
-                if not requests.answer(answer):
+                if not requests.answer(answer._replace(last=count == 1)):
                     return None
                 limit_s = _IDLE_S
         except RefusedError as error:

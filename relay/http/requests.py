@@ -105,6 +105,9 @@ class Requests:
         return event
 
     def _check(self, request: h11.Request) -> Request:
+        if request.http_version not in (b"1.0", b"1.1"):
+            sentence = "HTTP/1.1 is spoken here"
+            raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, sentence)
         if len(request.headers) > HEADERS_MAX:
             sentence = f"a request has at most {HEADERS_MAX} headers"
             raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)

@@ -6,7 +6,7 @@ callback-driven form that a session has.
 
 import socket
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from relay.transport.connection import Connection, Loop, Transport
 
@@ -36,16 +36,20 @@ class LayeredStream(Stream, Protocol):
 
 def establish(stream: Stream, peer: str, loop: Loop) -> Transport:
     """The callback-driven form of any stream, which must not be used any more. Does not yield."""
-    if isinstance(stream, socket.socket) or not hasattr(stream, "establish"):
-        return Connection(stream, peer, loop)  # type: ignore[arg-type]
-    transport: Transport = stream.establish(peer, loop)
-    return transport
+    if _is_layered(stream):
+        return stream.establish(peer, loop)
+    return Connection(stream, peer, loop)  # type: ignore[arg-type]
 
 
 def finish(stream: Stream, code: int) -> None:
     """Say that no more comes, in the way of the stream."""
-    if hasattr(stream, "finish"):
+    if _is_layered(stream):
         stream.finish(code)
     else:
         with suppress(OSError):
             stream.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+
+
+def _is_layered(stream: Stream) -> TypeGuard[LayeredStream]:
+    """Not asked of the object itself: a closed socket of gevent raises for whatever it is asked."""
+    return hasattr(type(stream), "establish")

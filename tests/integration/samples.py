@@ -100,10 +100,6 @@ NO_PACKETS = {
 }
 
 FOREIGN = {
-    "HTTP GET": (b"GET / HTTP/1.1\r\nHost: relay\r\n\r\n", "HTTP"),
-    "HTTP POST": (b"POST /login HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "HTTP"),
-    "an HTTP proxy's CONNECT": (b"CONNECT relay:443 HTTP/1.1\r\n\r\n", "HTTP"),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP"),
     "TLS 1.3": (bytes.fromhex("16030100f8010000f40303") + bytes(range(200)), "TLS"),
     "SSH": (b"SSH-2.0-OpenSSH_9.7\r\n", "SSH"),
 }
