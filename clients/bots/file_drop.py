@@ -3,8 +3,8 @@
     relay user add --bot drop                     # prints a secret, once
     DROP_DIRECTORY=/srv/drop RELAY_URL=relay://drop:SECRET@127.0.0.1 relay bot clients/bots/file_drop.py
 
-Then, as somebody else: `relay file send report.pdf drop`, or with `--direct`. With `DROP_ROOM=ops` it stores what is sent
-to that room, too. A name that is taken gets a number. What comes while it does not run is stored when it runs again; if
+Then, as somebody else: `relay file send report.pdf drop`, or with `--direct`. With `DROP_ROOM=ops` it stores what comes
+in that room, too. A name that is taken gets a number. What comes while it does not run is stored when it runs again; if
 it is killed between storing and answering, that file is stored twice rather than not at all.
 """
 
