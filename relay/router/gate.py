@@ -44,7 +44,7 @@ class Lane:
         self._gate.admit(self)
         return True
 
-    def send(self, frame: bytes, size: int) -> None:
+    def send(self, frame: bytes | memoryview, size: int) -> None:
         """Queue DATA of `size` bytes, for which there is credit, or another packet that must not overtake DATA."""
         self.credit -= size
         self.queued += size

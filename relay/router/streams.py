@@ -125,7 +125,7 @@ class StreamTable:
             _opened(stream)
             stream.opener.outlet.push(frame)
 
-    def data(self, end: StreamEnd, to: str, id: int, size: int, frame: bytes) -> None:
+    def data(self, end: StreamEnd, to: str, id: int, size: int, frame: bytes | memoryview) -> None:
         """Forward DATA of `size` bytes."""
         stream = self._find(end, to, id)
         if stream is None:

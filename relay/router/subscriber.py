@@ -19,7 +19,7 @@ class Outlet(Protocol):
     def push(self, frames: bytes) -> None:
         """Send whole frames that must not be dropped. A session that lets them pile up far over its bound is closed."""
 
-    def stream(self, frame: bytes, lane: "Lane", size: int) -> None:
+    def stream(self, frame: bytes | memoryview, lane: "Lane", size: int) -> None:
         """Send a frame of a stream in its order, behind everything of the other verbs; tell the lane when its `size`
         bytes of data are with the kernel.
         """

@@ -91,7 +91,7 @@ class Outbox:
         self._on_empty: Callable[[], None] | None = None
         self._overflow = 2 * max(limit, FRAME_MAX)
         self._chunks: list[bytes] = []
-        self._streams: deque[tuple[bytes, Lane, int]] | None = None
+        self._streams: deque[tuple[bytes | memoryview, Lane, int]] | None = None
         self._streams_bytes = 0
         self._waiting = False
         # Bytes queued, signals dropped, and whether the kernel took anything since somebody last set it to False.
@@ -127,7 +127,7 @@ class Outbox:
             if self.size > self._overflow:
                 self._on_overflow()
 
-    def stream(self, frame: bytes, lane: Lane, size: int) -> None:
+    def stream(self, frame: bytes | memoryview, lane: Lane, size: int) -> None:
         """Queue a frame of a stream with `size` bytes of data. After `seal` it is thrown away."""
         if self._on_empty is not None:
             return
@@ -184,27 +184,31 @@ class Outbox:
             self._on_drained()
 
     def _flush_streams(self) -> None:
-        """Hand over one turn's share. What the kernel does not take is next, whatever else comes."""
-        frames, lanes, share = [], [], 0
-        while self._streams and share < _STREAMS_PER_TURN_BYTES:
-            frame, lane, size = self._streams.popleft()
+        """Hand over one turn's share. A frame that the kernel takes only in part is next, whatever else comes."""
+        streams, frames, share = self._streams, [], 0
+        for frame, _, _ in streams or ():
             frames.append(frame)
-            lanes.append((lane, size))
             share += len(frame)
-        self._streams_bytes -= share
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
-        sent = self._connection.send(data)
+            if share >= _STREAMS_PER_TURN_BYTES:
+                break
+        sent = left = self._connection.send_pieces(frames)
         self.progress = self.progress or sent > 0
-        if sent < len(data):
-            self._chunks = [data[sent:]]
-            self.size = len(data) - sent
+        gone = []
+        while left > 0 and streams:
+            frame, lane, size = streams.popleft()
+            gone.append((lane, size))
+            self._streams_bytes -= len(frame)
+            left -= len(frame)
+            if left < 0:
+                self._chunks = [bytes(memoryview(frame)[left:])]
+                self.size = -left
+        if sent < share:
             self._connection.wait_writable()
-        elif self._streams:
-            self._connection.stop_waiting()
-            self._turn.add(self)
         else:
             self._connection.stop_waiting()
-        for lane, size in lanes:
+            if streams:
+                self._turn.add(self)
+        for lane, size in gone:
             lane.handle_sent(size)
 
     def clear(self) -> None:

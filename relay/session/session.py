@@ -175,16 +175,23 @@ class Session:
     def receive(self, data: bytes) -> None:
         """Act on every whole frame in what arrived; keep the beginning of the next."""
         self.quiet_s = 0
-        if self._partial:
-            self._partial += data
-            if len(self._partial) < self._wanted:
-                return
-            data = bytes(self._partial)
-            self._partial = b""
+        done = 0
         try:
-            done = self._take_frames(data)
+            if self._partial:
+                missing = self._wanted - len(self._partial)
+                if len(data) < missing:
+                    self._partial += data
+                    return
+                if self._wanted >= streams.LARGE_FRAME_BYTES:
+                    # What stands behind a large frame is not worth copying with it.
+                    self._take_frames(b"".join((self._partial, memoryview(data)[:missing])), 0)
+                    done = missing
+                else:
+                    data = b"".join((self._partial, data))
+                self._partial = b""
+            done = self._take_frames(data, done)
             if done < len(data) and self.phase is _OPEN:
-                self._keep(data[done:])
+                self._keep(data, done)
         except RemoteError as error:
             log.warning("closing %s (%s): %s", self.address, self.peer, error.sentence)
             self.end(error.code, error.sentence)
@@ -247,17 +254,17 @@ class Session:
             log.warning("refused a packet of %s (%s): %s", self.address, self.peer, sentence)
         self.outlet.push(encode(Error(number, packet_id, code, clip_sentence(sentence))))
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes, start: int) -> None:
         """Remember the beginning of a frame. It grows in place: a client that sends byte by byte must not cost a copy
         of the frame with each.
         """
-        self._partial = bytearray(data)
-        size = int.from_bytes(data[:HEADER_BYTES], "big") if len(data) >= HEADER_BYTES else 0
+        self._partial = bytearray(memoryview(data)[start:])
+        size = int.from_bytes(self._partial[:HEADER_BYTES], "big") if len(self._partial) >= HEADER_BYTES else 0
         self._wanted = HEADER_BYTES + size
 
-    def _take_frames(self, data: bytes) -> int:
-        """Act on the frames in `data`; returns how many of its bytes they took. Raises RemoteError."""
-        start, end = 0, len(data)
+    def _take_frames(self, data: bytes, start: int) -> int:
+        """Act on the frames in `data` from `start` on; returns where the last whole one ends. Raises RemoteError."""
+        end = len(data)
         while end - start >= HEADER_BYTES and self.phase is _OPEN:
             run = self._run
             if run is None or not data.startswith(run.header, start):

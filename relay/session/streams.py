@@ -15,6 +15,9 @@ from relay.session.fields import body_start, string_bounds
 if TYPE_CHECKING:
     from relay.session.session import Session
 
+# A frame of this size or more is not copied. It keeps the whole read in memory, at worst eight times its own size.
+LARGE_FRAME_BYTES = 32 * 1024
+
 _POSITIVE_FIXINT_END = 0x80
 
 # The markers of longer integers, and how many bytes follow them.
@@ -27,8 +30,13 @@ def take_data(session: "Session", data: bytes, start: int, stop: int) -> bool:
     sender_at = start + HEADER_BYTES + OPENING_BYTES
     chunk = read_data(data, sender_at + len(sender), stop) if data.startswith(sender, sender_at) else None
     if chunk is not None:
-        session.router.streams.data(session, *chunk, data[start:stop])
+        session.router.streams.data(session, *chunk, cut(data, start, stop))
     return chunk is not None
+
+
+def cut(data: bytes, start: int, stop: int) -> "bytes | memoryview":
+    """The frame `data[start:stop]`. A large one is not copied, although it keeps all of `data` in memory."""
+    return memoryview(data)[start:stop] if stop - start >= LARGE_FRAME_BYTES else data[start:stop]
 
 
 def read_data(data: bytes, start: int, stop: int) -> tuple[str, int, int] | None:

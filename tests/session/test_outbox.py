@@ -27,6 +27,9 @@ class Kernel:
         self.taken += data[:count]
         return count
 
+    def send_pieces(self, pieces: list[bytes]) -> int:
+        return self.send(b"".join(pieces))
+
     def wait_writable(self) -> None:
         self.waiting = True
 
@@ -344,11 +347,11 @@ def test_a_frame_of_a_stream_is_never_split_by_another() -> None:
     desk.outbox.stream(b"0123456789", lane, 10)  # type: ignore[arg-type]
     desk.outbox.stream(b"abc", lane, 3)  # type: ignore[arg-type]
     desk.end_turn()
-    assert desk.kernel.waiting and desk.outbox.size == 7 and lane.sent == 13
+    assert desk.kernel.waiting and desk.outbox.size == 4 and lane.sent == 10
     desk.outbox.push(b"answer")
     desk.kernel.room = 1000
     desk.outbox.flush()
-    assert desk.kernel.taken == b"0123456789abcanswer" and not desk.kernel.waiting
+    assert desk.kernel.taken == b"0123456789answerabc" and not desk.kernel.waiting
 
 
 def test_streams_wait_while_the_kernel_is_full() -> None:
