@@ -139,17 +139,21 @@ class StreamTable:
 
     def credit(self, end: StreamEnd, packet: Credit, frame: bytes) -> None:
         """Pass on a CREDIT, at once or when there is room on the way to its sender."""
-        stream = self._find(end, packet.to, packet.id)
+        self.grant(end, packet.to, packet.id, packet.size, frame)
+
+    def grant(self, end: StreamEnd, to: str, id: int, size: int, frame: bytes) -> None:
+        """As `credit`, for a packet that was not decoded."""
+        stream = self._find(end, to, id)
         if stream is None:
-            self._tell_unknown(end, packet.id)
+            self._tell_unknown(end, id)
             return
         lane = stream.back if end is stream.opener else stream.there
         if not stream.accepted:
             self._kill(stream, ErrorCode.BAD_STREAM, f"{end.address} granted credit before the stream was accepted")
-        elif not 0 < packet.size <= CREDIT_MAX_BYTES:
-            sentence = f"{end.address} granted {packet.size} bytes; a CREDIT is for 1 to {CREDIT_MAX_BYTES}"
+        elif not 0 < size <= CREDIT_MAX_BYTES:
+            sentence = f"{end.address} granted {size} bytes; a CREDIT is for 1 to {CREDIT_MAX_BYTES}"
             self._kill(stream, ErrorCode.FLOW_CONTROL, sentence)
-        elif not lane.grant(frame, packet.size):
+        elif not lane.grant(frame, size):
             sentence = f"{end.address} has {HELD_MAX} CREDITs waiting; grant in larger pieces"
             self._kill(stream, ErrorCode.FLOW_CONTROL, sentence)
 

@@ -1,4 +1,4 @@
-"""The fast path of DATA reads what decoding would read, and leaves the rest to it."""
+"""The fast paths of DATA and CREDIT read what decoding would read, and leave the rest to it."""
 
 import msgpack
 import pytest
@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.protocol.limits import CHUNK_MAX_BYTES, HEADER_BYTES, INTEGER_MAX
-from relay.protocol.packets import Data, decode, encode, encode_payload
+from relay.protocol.packets import Credit, Data, decode, encode, encode_payload
 from relay.router.directory import address_bytes
-from relay.session.streams import read_data
+from relay.session.streams import LARGE_FRAME_BYTES, cut, read_credit, read_data
 
 ME = "alice/phone"
 START = HEADER_BYTES + 2 + len(address_bytes(ME))
@@ -47,3 +47,42 @@ def test_bodies_beyond_the_limits_are_left_to_the_slow_path(size: int) -> None:
 def test_fields_behind_the_body_are_left_to_the_slow_path() -> None:
     payload = msgpack.packb([34, ME, "bob/desk", 1, b"abc", "later"])
     assert read(len(payload).to_bytes(HEADER_BYTES, "big") + payload) is None
+
+
+def credit(frame: bytes) -> tuple[str, int, int] | None:
+    return read_credit(frame, START, len(frame))
+
+
+NUMBERS = st.one_of(st.integers(0, INTEGER_MAX), st.sampled_from([0, 127, 128, 255, 256, 65535, 65536, 2**32]))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60), NUMBERS, NUMBERS)
+def test_a_credit_is_read_as_it_is(to: str, id: int, size: int) -> None:
+    assert credit(encode(Credit(ME, to, id, size))) == (to, id, size)
+
+
+@given(st.data())
+def test_a_credit_with_a_changed_byte_is_read_as_decoding_reads_it_or_not_at_all(data: st.DataObject) -> None:
+    payload = bytearray(encode_payload(Credit(ME, "bob/desk", data.draw(NUMBERS), data.draw(NUMBERS))))
+    place = data.draw(st.integers(START - HEADER_BYTES, len(payload) - 1))
+    payload[place] = data.draw(st.integers(0, 255))
+    found = credit(bytes(HEADER_BYTES) + payload)
+    if found is not None:
+        packet = decode(bytes(payload))
+        assert isinstance(packet, Credit)
+        assert found == (packet.to, packet.id, packet.size)
+
+
+@given(st.integers(0, 40))
+def test_a_credit_that_is_cut_is_left_to_the_slow_path(missing: int) -> None:
+    frame = encode(Credit(ME, "bob/desk", 70_000, 65_536))
+    assert credit(frame[: max(START, len(frame) - 1 - missing)]) is None
+    assert credit(frame + b"\x01") is None
+
+
+@pytest.mark.parametrize("size", [10, LARGE_FRAME_BYTES - 1, LARGE_FRAME_BYTES])
+def test_a_frame_is_cut_out_as_it_is(size: int) -> None:
+    data = bytes(3) + b"x" * size + bytes(3)
+    frame = cut(data, 3, 3 + size)
+    assert bytes(frame) == b"x" * size
+    assert isinstance(frame, memoryview) == (size >= LARGE_FRAME_BYTES)
