@@ -5,7 +5,7 @@ the outbox keeps it. Control frames wait for the end of a message that is half s
 answered, so that a peer which does not read costs nothing (RFC 6455 section 5.5.3 allows it).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from relay.transport.connection import Loop, Transport
@@ -120,11 +120,23 @@ class WebSocketConnection:
             # It ended behind its login. The session is told later, as of anything else that happens.
             self._loop.run_callback(self._end)
 
-    def send(self, data: bytes) -> int:
-        """Hand a message to the kernel; how many of its bytes were taken. The rest has to come first next time."""
+    def send(self, data: bytes | memoryview) -> int:
+        """Hand a message to the kernel; how many of its bytes were taken. The rest has to come first next time, unless
+        that is all of it.
+        """
         if self._left or self._unsent or self._control:
             return self._send_on(data)
         return self._begin(data)
+
+    def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Each as a message of its own; those behind the first that is not taken whole may come again, or not."""
+        total = 0
+        for piece in pieces:
+            sent = self.send(piece)
+            total += sent
+            if sent < len(piece):
+                break
+        return total
 
     def wait_writable(self) -> None:
         """Call `on_writable` when the kernel takes bytes again, until `stop_waiting`."""
@@ -157,13 +169,15 @@ class WebSocketConnection:
         """End the connection now."""
         self._below.abort()
 
-    def _begin(self, data: bytes) -> int:
+    def _begin(self, data: bytes | memoryview) -> int:
         """Send as a new message."""
         size = len(data)
         if not size:
             return 0
         header = message_header(size)
-        sent = self._below.send(header + data) - len(header)
+        sent = self._below.send_pieces((header, data)) - len(header)
+        if sent == -len(header):
+            return 0
         if sent == size:
             return size
         if sent < 0:
@@ -172,7 +186,7 @@ class WebSocketConnection:
         self._left = size - sent
         return sent
 
-    def _send_on(self, data: bytes) -> int:
+    def _send_on(self, data: bytes | memoryview) -> int:
         """Send what is under way, then what is left of `data` as a new message."""
         if not self._flush():
             return 0

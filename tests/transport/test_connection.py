@@ -127,6 +127,24 @@ def test_nothing_is_read_before_start(make: Callable[..., End]) -> None:
     until(lambda: end.data == [b"early"])
 
 
+def test_pieces_are_sent_as_one_as_far_as_the_kernel_takes_them(end: End) -> None:
+    assert end.connection.send_pieces([b"one"]) == 3
+    assert end.connection.send_pieces([b"two", memoryview(b"three")]) == 8
+    with deadline():
+        assert end.peer.recv(100) == b"onetwothree"
+    body = bytes(range(256)) * 40_000
+    sent = end.connection.send_pieces([body, body])
+    assert 0 < sent < 2 * len(body)
+    assert end.connection.send_pieces([b"a", b"b"]) == 0
+    got = b""
+    with deadline():
+        while len(got) < sent:
+            got += end.peer.recv(1 << 20)
+    assert got == (body + body)[:sent]
+    reset(end.peer)
+    until(lambda: end.connection.send_pieces([b"a", b"b"]) == 2 and end.lost)
+
+
 def test_a_full_kernel_takes_part_then_nothing_then_more(end: End) -> None:
     total = end.fill()
     assert total > 0

@@ -114,6 +114,19 @@ def test_what_a_full_kernel_does_not_take_follows_in_order(make: Callable[..., E
         assert reading.get() == expected
 
 
+def test_pieces_are_messages_and_one_that_is_not_begun_may_be_left_out(make: Callable[..., End]) -> None:
+    end = make(buffer_bytes=4096)
+    pieces = [b"a" * 40_000, memoryview(b"b" * 1_000_000), b"c" * 10]
+    sent = end.connection.send_pieces(pieces)
+    assert 0 < sent < 1_040_000
+    assert end.connection.send_pieces([b"x"]) == 0
+    data = b"".join(pieces[:2])[sent:]
+    end.unsent = data
+    end.connection.wait_writable()
+    with deadline():
+        assert collect(end, 1_040_000) == b"".join(pieces[:2])
+
+
 def collect(end: End, size: int) -> bytes:
     found = b""
     while len(found) < size:
