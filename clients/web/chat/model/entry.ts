@@ -1,9 +1,11 @@
 /** One message as the page shows it, decoded once from what the SDK hands over. Bodies come from others: nothing is believed. */
 
-import type { Message } from "../../relay.js"
+import type { Relay } from "../../relay.js"
 import { preview } from "../text/markup"
 import { fileSize } from "../text/times"
 import { t } from "../words"
+
+export type Message = Awaited<ReturnType<Relay["history"]>>["messages"][number]
 
 export const FILE_TYPE = "application/vnd.relay.file"
 

@@ -31,7 +31,7 @@ export class Outbox {
       conversation.read.value = Math.max(conversation.read.value, place.offset)
       return
     }
-    const state = posted.state === "sent" ? "sending" : posted.state
+    const state: Outgoing["state"] = posted.state === "sent" ? "sending" : posted.state
     const why = posted.error?.message ?? ""
     if (conversation.outgoing.value.some((item) => item.key === key)) return change(conversation, key, { state, why })
     const item = { ...this.#item(contentOf(posted)), key, state, why, timeMs: posted.postedMs }

@@ -6,10 +6,10 @@
  */
 
 import { computed, signal } from "@preact/signals"
-import type { Message, Relay } from "../../relay.js"
+import type { Relay } from "../../relay.js"
 import { t } from "../words"
 import { Conversation, directKey, type Member, type Role } from "./conversation"
-import { type Entry, entryOf } from "./entry"
+import { type Entry, entryOf, type Message } from "./entry"
 import { Drafts } from "./drafts"
 import { Outbox } from "./outbox"
 import type { Page } from "./log"

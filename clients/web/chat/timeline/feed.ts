@@ -38,7 +38,7 @@ export class Feed {
   #stops: (() => void)[] = []
 
   constructor(
-    private readonly scroller: HTMLElement,
+    scroller: HTMLElement,
     private readonly of: Conversation,
     private readonly world: World,
     pictures: Pictures,

@@ -2,7 +2,7 @@
 
 import { type Signal, useSignal } from "@preact/signals"
 import type { VNode } from "preact"
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks"
+import { useEffect, useLayoutEffect } from "preact/hooks"
 import type { Conversation } from "../model/conversation"
 import { preferences } from "../preferences"
 import { plainName } from "../text/markup"

@@ -54,7 +54,7 @@ export function SignIn({ session }: { session: Session }): VNode {
         <div class="field">
           <label for="password">{t("password")}</label>
           <div class="secret">
-            <input ref={password} id="password" class="input" name="password" type={shown.value ? "text" : "password"}
+            <input ref={password} id="password" class="input" name="password" type={(shown.value ? "text" : "password") as "password"}
               autocomplete="current-password" required />
             <button type="button" class="icon" aria-label={t(shown.value ? "hidePassword" : "showPassword")}
               aria-pressed={shown.value} onClick={() => (shown.value = !shown.value)}>

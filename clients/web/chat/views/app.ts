@@ -19,9 +19,9 @@ export interface App {
   panel: Signal<Panel>
   viewer: Signal<FileInfo | null>
   emoji: Signal<boolean>
-  filterField: RefObject<HTMLInputElement>
-  writeField: RefObject<HTMLTextAreaElement>
-  attach: RefObject<HTMLInputElement>
+  filterField: RefObject<HTMLInputElement | null>
+  writeField: RefObject<HTMLTextAreaElement | null>
+  attach: RefObject<HTMLInputElement | null>
   /** Shows a message of the open conversation; set by the thread. */
   jump: { to: (offset: number) => void }
 }
