@@ -1,1 +1,1 @@
-"""The browser's half: its SDK run by Node, against the documents and against the real relay."""
+"""Browsers: the SDK in JavaScript, and the chat page in a real one."""

@@ -29,6 +29,7 @@ export class Outbox {
       const place = { offset: posted.offset!, timeMs: posted.timeMs! }
       conversation.add({ ...place, sender: world.self, mine: true, content: contentOf(posted) })
       conversation.read.value = Math.max(conversation.read.value, place.offset)
+      world.met(conversation)
       return
     }
     const state: Outgoing["state"] = posted.state === "sent" ? "sending" : posted.state

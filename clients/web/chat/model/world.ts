@@ -62,6 +62,11 @@ export class World {
     ]
   }
 
+  /** Somebody with whom there is a conversation now. */
+  met(conversation: Conversation): void {
+    if (conversation.kind === "direct" && !this.presence.value.has(conversation.address)) void this.#watchPresence()
+  }
+
   /** What the relay knows of us, once after signing in and after every cut. */
   async load(): Promise<void> {
     const [listed, rooms] = await Promise.all([this.me.conversations(), this.me.rooms.list({})])
@@ -208,11 +213,15 @@ export class World {
   }
 
   async #watch(): Promise<void> {
-    const users = await this.me.presence.watch()
-    for (const user of users) this.#seen(user.user, user.state, user.seen_ms)
-    await this.me.receipts.watch()
+    await Promise.all([this.#watchPresence(), this.me.receipts.watch()])
     const open = this.selected.value
     if (open) this.select(open)
+  }
+
+  /** The relay follows whom we share a conversation with when it is asked: so it is asked again when there is somebody new. */
+  async #watchPresence(): Promise<void> {
+    const users = await this.me.presence.watch().catch(() => [])
+    for (const user of users) this.#seen(user.user, user.state, user.seen_ms)
   }
 
   /** The last message of each conversation, a few at a time, the liveliest first. */
@@ -240,6 +249,7 @@ export class World {
     if (!conversation.add(entry)) return
     if (entry.mine) conversation.read.value = Math.max(conversation.read.value, entry.offset)
     if (conversation.kind === "room" && conversation.role.value === null) void this.#learnRooms()
+    this.met(conversation)
     if (!entry.mine) this.arrived(conversation, entry)
   }
 

@@ -6,7 +6,7 @@ const HUES = [25, 50, 80, 130, 158, 185, 215, 245, 270, 295, 325, 350]
 export function hueOf(name: string): number {
   let hash = 0x811c9dc5
   for (const byte of new TextEncoder().encode(name)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
-  hash ^= hash >>> 15
+  hash = (hash ^ (hash >>> 15)) >>> 0
   return HUES[hash % HUES.length]!
 }
 

@@ -37,6 +37,8 @@ export class Timeline {
   #empty = new Set<number>()
   #base = 1
   #stick = true
+  #height = 0
+  #view = 0
   #idle = 0
   #observer: ResizeObserver
   #gone = new AbortController()
@@ -129,6 +131,8 @@ export class Timeline {
         if (settled) break
       }
     }
+    this.#height = scroller.scrollHeight
+    this.#view = view
     this.#tell()
   }
 
@@ -202,8 +206,13 @@ export class Timeline {
 
   #scrolled(): void {
     const { scroller } = this
-    this.#stick = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END_PX
-    if (this.#stick) this.#keepEnd()
+    const { scrollHeight, clientHeight, scrollTop } = scroller
+    // When what is in the window changed its size, it was not the reader who moved.
+    const moved = scrollHeight === this.#height && clientHeight === this.#view
+    this.#height = scrollHeight
+    this.#view = clientHeight
+    if (moved || !this.#stick) this.#stick = scrollHeight - scrollTop - clientHeight < NEAR_END_PX
+    if (this.#stick && moved) this.#keepEnd()
     else this.update()
     clearTimeout(this.#idle)
     this.#idle = window.setTimeout(() => {

@@ -19,7 +19,7 @@ export function Composer({ of, files }: { of: Conversation; files: Signal<File[]
   const app = useApp()
   const { world, writeField: field, attach, emoji } = app
   const draft = of.draft
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (matchMedia("(hover: hover)").matches) field.current?.focus()
   }, [of])
   useLayoutEffect(() => grow(field.current))

@@ -2,7 +2,7 @@
 
 import { useComputed, useSignal } from "@preact/signals"
 import type { ComponentChildren, VNode } from "preact"
-import { useEffect, useRef } from "preact/hooks"
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks"
 import type { RoomInfo } from "../model/world"
 import { permission, requestNotifications } from "../notify"
 import { preferences } from "../preferences"
@@ -23,7 +23,7 @@ export function Dialogs(): VNode | null {
 function Frame({ title, children }: { title: string; children: ComponentChildren }): VNode {
   const { dialog } = useApp()
   const frame = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement as HTMLElement | null
     frame.current!.showModal()
     return () => before?.isConnected && before.focus()
@@ -77,7 +77,7 @@ function Person(): VNode {
   const { world, dialog } = useApp()
   const name = useSignal("")
   const field = useRef<HTMLInputElement>(null)
-  useEffect(() => field.current!.focus(), [])
+  useLayoutEffect(() => field.current!.focus(), [])
   const submit = (event: Event) => {
     event.preventDefault()
     if (!startable(name.value)) return
@@ -153,7 +153,7 @@ function Create(): VNode {
   const title = useSignal("")
   const isPublic = useSignal(true)
   const field = useRef<HTMLInputElement>(null)
-  useEffect(() => field.current!.focus(), [])
+  useLayoutEffect(() => field.current!.focus(), [])
   const submit = async (event: Event) => {
     event.preventDefault()
     if (!startable(plainRoom(name.value))) return

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals"
 import type { VNode } from "preact"
-import { useEffect, useRef } from "preact/hooks"
+import { useLayoutEffect, useRef } from "preact/hooks"
 import { type Emoji, findEmoji, GROUPS } from "../text/emoji"
 import { language, t } from "../words"
 import { Icon } from "./icons"
@@ -14,7 +14,7 @@ export function Emojis({ choose, close }: { choose: (sign: string) => void; clos
   const wanted = useSignal("")
   const root = useRef<HTMLDivElement>(null)
   const field = useRef<HTMLInputElement>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     field.current!.focus()
     const outside = (event: Event) => {
       const target = event.target as Element

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals"
 import type { VNode } from "preact"
-import { useEffect, useRef } from "preact/hooks"
+import { useLayoutEffect, useRef } from "preact/hooks"
 import type { Conversation, Member, Role } from "../model/conversation"
 import { dayName, listTime } from "../text/times"
 import { isolated, t, type Word } from "../words"
@@ -23,7 +23,7 @@ export function Panel(): VNode | null {
 function Details({ of }: { of: Conversation }): VNode {
   const { world, panel } = useApp()
   const close = useRef<HTMLButtonElement>(null)
-  useEffect(() => close.current!.focus(), [])
+  useLayoutEffect(() => close.current!.focus(), [])
   const seen = world.presence.value.get(of.address)
   return (
     <aside class="panel" aria-label={t("details")}>

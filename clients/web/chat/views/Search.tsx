@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals"
 import type { VNode } from "preact"
-import { useEffect, useRef } from "preact/hooks"
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks"
 import type { Conversation } from "../model/conversation"
 import type { Entry } from "../model/entry"
 import { type Found, search, textOf } from "../model/search"
@@ -22,7 +22,7 @@ export function Search({ of }: { of: Conversation }): VNode {
   const found = useSignal<Found | null>(null)
   const field = useRef<HTMLInputElement>(null)
   const hits = useRef<HTMLUListElement>(null)
-  useEffect(() => field.current!.focus(), [])
+  useLayoutEffect(() => field.current!.focus(), [])
   useEffect(() => {
     const text = wanted.value.trim()
     found.value = null

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals"
 import type { VNode } from "preact"
-import { useEffect, useRef } from "preact/hooks"
+import { useLayoutEffect, useRef } from "preact/hooks"
 import { signInProblem, type Session } from "../model/session"
 import { preferences } from "../preferences"
 import { language, LANGUAGES, t } from "../words"
@@ -16,7 +16,7 @@ export function SignIn({ session }: { session: Session }): VNode {
   const password = useRef<HTMLInputElement>(null)
   const stay = useRef<HTMLInputElement>(null)
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (name.current!.value) password.current!.focus()
     else name.current!.focus()
   }, [])
@@ -70,7 +70,7 @@ export function SignIn({ session }: { session: Session }): VNode {
           {busy.value && <span class="spin" />}
           {t(busy.value ? "signingIn" : "signIn")}
         </button>
-        <div class="foot">
+        <div class="below">
           <span>{t("noAccount")}</span>
           <button type="button" lang={other} onClick={() => (preferences.language.value = other)}>{LANGUAGES[other]}</button>
         </div>

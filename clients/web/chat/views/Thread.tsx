@@ -13,7 +13,7 @@ import { useApp } from "./app"
 import { Composer } from "./Composer"
 import { ConversationFace } from "./face"
 import { fetchFile } from "./files"
-import { Icon } from "./icons"
+import { Icon, Logo } from "./icons"
 import { isMac } from "./Side"
 
 export function Thread(): VNode {
@@ -27,7 +27,7 @@ function Nothing(): VNode {
   return (
     <main class="thread">
       <div class="void">
-        <Icon name="send" size={40} />
+        <Logo size={56} />
         <h2>{t("pickTitle")}</h2>
         <p>{t("pickLead", { keys: isMac ? "⌘K" : "Ctrl+K" })}</p>
       </div>

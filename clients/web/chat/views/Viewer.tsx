@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals"
 import type { VNode } from "preact"
-import { useEffect, useRef } from "preact/hooks"
+import { useLayoutEffect, useRef } from "preact/hooks"
 import type { FileInfo } from "../model/entry"
 import { plainName } from "../text/markup"
 import { t } from "../words"
@@ -20,7 +20,7 @@ function Open({ file }: { file: FileInfo }): VNode {
   const frame = useRef<HTMLDialogElement>(null)
   const url = useSignal("")
   const close = () => (app.viewer.value = null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement as HTMLElement | null
     frame.current!.showModal()
     app.pictures.picture(file).then((it) => (url.value = it.url), close)
