@@ -25,6 +25,7 @@ help:
 	@echo "make torture KILLS=20 SEED=1    kill the relay under load, and prove that nothing is lost"
 	@echo "make bench                      measure the relay; make bench-peers: beside NATS, Redis and Mosquitto"
 	@echo "make bench-plots                draw cost against payload and connections into docs/benchmarks"
+	@echo "make web                        build the chat page that the relay serves (needs Node)"
 	@echo "make clean                      remove what make made; ./data stays"
 
 run: $(VENV)/installed
@@ -73,6 +74,11 @@ $(WEB): clients/web/package-lock.json
 	@echo "installing the browser client's tools into clients/web/node_modules ..."
 	@cd clients/web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+# What the relay serves as its chat page: built from clients/web/chat into relay/http/site, and committed.
+.PHONY: web
+web: web-modules
+	@node clients/web/build.mjs
 
 clean:
 	rm -rf $(VENV) clients/web/node_modules clients/web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist results

@@ -1,27 +1,25 @@
-"""People in front of the chat page: a browser context each, and the words in which tests speak about what they do and see.
+"""People in front of the chat page, each with a browser of her own, and the words in which tests speak about them.
 
-Everything that a person finds on the page is found here by its role and name, as somebody who hears the page would find it.
+What a person finds on the page is found here by its role and name, as somebody who hears the page would find it.
 """
 
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
-
 from relay_client import Client
+
 from tests.relay_client.town import PASSWORD, Town
 
 CHROMIUM = os.environ.get("RELAY_TEST_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 # Pictures of the page, for people to look at.
 PICTURES = Path(__file__).parents[2] / "results" / "web"
 
@@ -156,8 +154,3 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
         time.sleep(0.02)
-
-
-def in_order(wanted: Sequence[str], seen: Sequence[str]) -> bool:
-    """Whether `seen` is exactly `wanted`, once each and in order."""
-    return list(wanted) == list(seen)

@@ -3,6 +3,7 @@
 import type { Posted } from "../../relay.js"
 import type { Conversation, Outgoing } from "./conversation"
 import { type Content, contentOf } from "./entry"
+import { filesOf } from "./files"
 import type { World } from "./world"
 
 export class Outbox {
@@ -64,7 +65,7 @@ export class Outbox {
     }
     put(conversation, item)
     const onProgress = (done: number, all: number) => change(conversation, item.key, { progress: all ? done / all : 1 })
-    world.me.files.send(conversation.address, file, { onProgress, signal: stop.signal }).then(
+    filesOf(world.me).send(conversation.address, file, { onProgress, signal: stop.signal }).then(
       () => drop(conversation, item.key),
       (problem: Error) => {
         if (!stop.signal.aborted) change(conversation, item.key, { state: "failed", why: problem.message, progress: null })

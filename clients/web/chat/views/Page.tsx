@@ -4,6 +4,7 @@ import { signal, useSignal } from "@preact/signals"
 import type { VNode } from "preact"
 import { createRef } from "preact"
 import { useEffect, useMemo } from "preact/hooks"
+import { filesOf } from "../model/files"
 import type { Session } from "../model/session"
 import type { World } from "../model/world"
 import { announce } from "../notify"
@@ -39,7 +40,7 @@ function makeApp(session: Session, world: World): App {
   return {
     session,
     world,
-    pictures: new Pictures((id) => world.me.files.get(id)),
+    pictures: new Pictures((id) => filesOf(world.me).get(id)),
     dialog: signal(null),
     panel: signal(null),
     viewer: signal(null),

@@ -1,6 +1,7 @@
 /** Getting somebody's file onto the disk: always as bytes, so that a browser never opens it as a page of ours. */
 
 import type { FileInfo } from "../model/entry"
+import { filesOf } from "../model/files"
 import { plainName } from "../text/markup"
 import { t } from "../words"
 import type { App } from "./app"
@@ -9,7 +10,7 @@ export async function fetchFile({ world }: Pick<App, "world">, file: FileInfo): 
   const name = plainName(file.name)
   world.tell(t("downloading", { name }))
   try {
-    const blob = await world.me.files.get(file.id)
+    const blob = await filesOf(world.me).get(file.id)
     save(new Blob([blob], { type: "application/octet-stream" }), name)
   } catch (problem) {
     world.tell(t("downloadFailed", { name, why: problem instanceof Error ? problem.message : String(problem) }))
