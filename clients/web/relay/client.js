@@ -11,6 +11,7 @@ import { blocks, devices, pages, presence, receipts, rooms } from "./people.js";
 import { Posted } from "./posted.js";
 import { encodeArguments } from "./calls.js";
 import { defaultStorage } from "./storage.js";
+import { TabsEngine, canShare } from "./tabs.js";
 import { MSGPACK, TYPING, decodeBody, encodeBody, unpackValue } from "./values.js";
 
 /**
@@ -22,9 +23,11 @@ import { MSGPACK, TYPING, decodeBody, encodeBody, unpackValue } from "./values.j
  * @property {import("./storage.js").Storage} [storage] default: IndexedDB, or memory where there is none
  * @property {new (url: string) => any} [webSocket] default: globalThis.WebSocket; in Node that of the package `ws`
  * @property {boolean} [remember] keep a ticket in the storage, so that a reload needs no password (true)
+ * @property {boolean | Sharing} [tabs] share one connection among the tabs of a device; default: where Web Locks are
  * @property {number | null} [start] for a device that the relay does not know: how many messages back to begin
  */
 
+/** How tabs find each other, if not by Web Locks and BroadcastChannel. @typedef {{locks: import("./tabs.js").Locks, openChannel: (name: string) => any}} Sharing */
 /** @typedef {{conversation: string, offset: number, timeMs: number, sender: string, senderSession: string, mine: boolean,
  *   to: string, id: number, contentType: string, body: Uint8Array, value: unknown}} Message */
 /** @typedef {{from: string, user: string, to: string, conversation: string, contentType: string, body: Uint8Array, value: unknown}} Signal */
@@ -54,7 +57,7 @@ const EVENTS = new Set(["room", "presence", "receipt", "dropped"]);
 export class Relay {
   /** @type {Listeners<Events>} */
   #listeners = new Listeners();
-  /** @type {Engine} */
+  /** @type {Engine | TabsEngine} */
   #engine;
   /** Posted and not stored, by id. @type {Map<string, Posted>} */
   #posted = new Map();
@@ -97,7 +100,8 @@ export class Relay {
     this.device = account.device;
     this.address = `${this.user}/${this.device}`;
     this.url = url;
-    this.#engine = new Engine({ ...settled, tell: (type, event) => this.#told(type, event) });
+    this.#engine = makeEngine(settled, (type, event) => this.#told(type, event));
+    this.#lookOut();
     const ask = (/** @type {string} */ method, /** @type {Record<string, unknown>} */ args = {}) => this.call(RELAY, method, args);
     const stand = async (/** @type {string} */ method, /** @type {Record<string, unknown>} */ args = {}) => {
       const answer = await this.#engine.stand(method, args);
@@ -239,6 +243,15 @@ export class Relay {
     this.#engine.hurry();
   }
 
+  /** In a page: when the network is back or somebody looks, there is no reason to wait. */
+  #lookOut() {
+    if (!globalThis.document) return;
+    const hurry = () => document.visibilityState === "visible" && this.hurry();
+    const looks = /** @type {const} */ ([[globalThis, "online"], [document, "visibilitychange"]]);
+    for (const [target, event] of looks) target.addEventListener(event, hurry);
+    this.on("state", ({ state }) => state === "ended" && looks.forEach(([target, event]) => target.removeEventListener(event, hurry)));
+  }
+
   /** Cut the connection and make a new one. */
   reconnect() {
     this.#engine.reconnect();
@@ -298,7 +311,14 @@ export class Relay {
   }
 }
 
-/** @typedef {Omit<import("./engine.js").EngineOptions, "tell">} Settled */
+/** @typedef {Omit<import("./engine.js").EngineOptions, "tell"> & {sharing: Sharing | null | true}} Settled */
+
+/** @param {Settled} settled @param {import("./engine.js").Tell} tell */
+function makeEngine({ sharing, ...settled }, tell) {
+  if (!sharing) return new Engine({ ...settled, tell });
+  const options = { name: settled.prefix, tab: newId(), tell, ...(sharing === true ? {} : sharing) };
+  return new TabsEngine({ ...options, makeEngine: (leaderTells) => new Engine({ ...settled, tell: leaderTells }) });
+}
 
 /** The options with all that was left out. @param {Options} options @returns {Promise<Settled>} */
 async function settle(options) {
@@ -311,7 +331,9 @@ async function settle(options) {
   const device = options.device ?? (await ownDevice(storage, `device/${scope}`));
   const remember = (options.remember ?? true) && storage.lasting;
   const account = new Account({ user, device, password: options.password, storage, key: `ticket/${scope}/${device}`, remember });
-  return { url, webSocket, account, storage, prefix: `of/${scope}/${device}/`, start: options.start ?? null };
+  const share = options.tabs ?? (storage.lasting && canShare());
+  const sharing = share || null;
+  return { url, webSocket, account, storage, sharing, prefix: `of/${scope}/${device}/`, start: options.start ?? null };
 }
 
 function sameOrigin() {

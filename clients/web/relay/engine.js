@@ -65,7 +65,7 @@ export class Engine {
     const { storage, prefix, tell } = options;
     const send = (/** @type {Uint8Array} */ frame) => this.#link.send(frame);
     const onTrouble = (/** @type {RelayError} */ error) => tell("trouble", error);
-    this.outgoing = new Outgoing({ storage, prefix: `${prefix}pending/`, send, onTrouble, onFate: (entry, fate) => tell("posting", { ...entry, fate }) });
+    this.outgoing = new Outgoing({ storage, prefix: `${prefix}pending/`, donePrefix: `${prefix}done/`, send, onTrouble, onFate: (entry, fate) => tell("posting", { ...entry, fate }) });
     this.incoming = new Incoming({
       storage, prefix, send, onTrouble,
       onMessage: (message) => tell("arrived", message),
@@ -206,6 +206,19 @@ export class Engine {
   post(message) {
     if (this.#problem) throw this.#problem;
     this.options.tell("posting", { ...this.outgoing.add(message), fate: "queued" });
+  }
+
+  /**
+   * Post for another tab.
+   * @param {{uid: string, to: string, contentType: string, body: Uint8Array}} message
+   * @param {{again: boolean, remember: boolean}} how `again`: an earlier leader may have had it; `remember` what comes of it
+   */
+  async take(message, { again, remember }) {
+    if (this.#problem) throw this.#problem;
+    const known = again ? await this.outgoing.known(message.uid) : null;
+    if (known === "waiting") return;
+    if (known) this.options.tell("posting", { ...message, id: 0, postedMs: Date.now(), fate: known.place ? "stored" : "failed", ...known });
+    else this.options.tell("posting", { ...this.outgoing.add(message, remember), fate: "queued" });
   }
 
   /** @param {string} uid @returns {Promise<boolean>} */

@@ -22,6 +22,7 @@ const AGENT = "relay.js/0.1";
 const LOGIN_DEADLINE_MS = 20000;
 const SILENCE_MS = 10000;
 const GOODBYE_MS = 1000;
+const PROBE_MS = 5000;
 /** Of one WebSocket message; boundaries mean nothing, so long frames are cut. */
 const PIECE_BYTES = 65536;
 
@@ -52,6 +53,8 @@ export class Link {
   #wake = null;
   /** @type {((code: number, sentence: string, retryMs: number | null) => void) | null} ends the connection that is there */
   #drop = null;
+  /** @type {(() => void) | null} */
+  #probe = null;
 
   /** @param {LinkOptions} options */
   constructor(options) {
@@ -78,10 +81,11 @@ export class Link {
     this.#become("ended", problem, null);
   }
 
-  /** Connect now rather than later: the network is back, or somebody looks at the page. */
+  /** The network is back, or somebody looks at the page: connect now rather than later, and find out whether a connection still lives. */
   hurry() {
     this.#backoff.restart();
     this.#wake?.();
+    this.#probe?.();
   }
 
   /** Cut the connection; the next one is made by the rules. @param {number} code @param {string} sentence */
@@ -152,8 +156,9 @@ export class Link {
     }
     const life = new Life(this, attempt);
     this.#drop = (code, sentence, retryMs) => life.fail(new RelayError(code, sentence), retryMs);
+    this.#probe = () => life.probe();
     const end = await life.ended;
-    this.#drop = null;
+    this.#drop = this.#probe = null;
     this.#open = false;
     [this.#out, this.#outBytes, this.#socket] = [[], 0, null];
     if (life.openedAt !== null) this.options.onDown();
@@ -282,6 +287,14 @@ class Life {
     const leftMs = this.#heardAt + (this.silentAfterMs ?? 0) - performance.now();
     if (leftMs <= 0) this.fail(new RelayError(0, "nothing was heard from the relay", "UNREACHABLE"));
     else this.#timer = setTimeout(() => this.#watch(), Math.max(leftMs, 100));
+  }
+
+  /** A computer that slept does not know how long: something has to be heard now. */
+  probe() {
+    if (this.openedAt === null || this.#over) return;
+    const heardAt = this.#heardAt;
+    this.link.send(encode("PING", { token: 0 }));
+    setTimeout(() => this.#heardAt === heardAt && this.fail(unreachable("the relay does not answer")), PROBE_MS);
   }
 
   /** @param {() => any} action whose failure ends the connection, with a code for the relay if we have one */

@@ -7,18 +7,21 @@ import { MESSAGE_WINDOW } from "./codes.js";
 import { RelayError } from "./errors.js";
 import { encode } from "./packets.js";
 
-/** @typedef {{uid: string, order: number, id: number, to: string, contentType: string, body: Uint8Array, postedMs: number}} Kept what the storage holds */
+/** @typedef {{uid: string, order: number, id: number, to: string, contentType: string, body: Uint8Array, postedMs: number, remember: boolean}} Kept what the storage holds */
 /** @typedef {{conversation: string, offset: number, timeMs: number}} Place */
 /** @typedef {Kept & {sentIn: number, place: Place | null, error: RelayError | null, done: boolean, saved: boolean}} Entry */
 /** @typedef {"queued" | "sent" | "stored" | "failed"} Fate */
 
 const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 30000;
+/** For tabs that were asleep when their message was answered. */
+const REMEMBERED_MS = 24 * 3600 * 1000;
 
 /**
  * @typedef {object} OutgoingOptions
  * @property {import("./storage.js").Storage} storage
  * @property {string} prefix of its keys
+ * @property {string} donePrefix of what is remembered of answered messages of other tabs
  * @property {(frame: Uint8Array) => void} send
  * @property {(entry: Entry, fate: Fate) => void} onFate
  * @property {(error: RelayError) => void} onTrouble the storage fails
@@ -54,18 +57,35 @@ export class Outgoing {
     const kept = (await this.options.storage.entries(this.options.prefix)).map(([, entry]) => /** @type {Kept} */ (entry));
     kept.sort((a, b) => (a.id || Infinity) - (b.id || Infinity) || a.order - b.order);
     for (const entry of kept) this.#append({ ...entry, sentIn: 0, place: null, error: null, done: false, saved: true });
+    await this.#forgetOld();
     this.#nextOrder = 1 + kept.reduce((highest, entry) => Math.max(highest, entry.order), 0);
     return [...this.#entries];
   }
 
-  get waiting() {
-    return this.#entries.filter((entry) => !entry.done).length;
+  async #forgetOld() {
+    const old = (await this.options.storage.entries(this.options.donePrefix)).filter(([, { atMs }]) => atMs < Date.now() - REMEMBERED_MS);
+    if (old.length > 0) await this.options.storage.write(new Map(old.map(([key]) => [key, undefined])));
   }
 
-  /** @param {{uid: string, to: string, contentType: string, body: Uint8Array}} message */
-  add(message) {
+  /** What is not answered, oldest first, as it is told. */
+  get postings() {
+    const waiting = this.#entries.filter((entry) => !entry.done);
+    return waiting.map((entry) => ({ ...entry, fate: /** @type {Fate} */ (entry.sentIn ? "sent" : "queued") }));
+  }
+
+  /** What became of a message that another tab has posted, perhaps through an earlier leader: null if nobody has seen it. @param {string} uid @returns {Promise<{place: Place | null, error: RelayError | null} | "waiting" | null>} */
+  async known(uid) {
+    if (this.#entries.some((entry) => entry.uid === uid && !entry.done)) return "waiting";
+    const done = await this.options.storage.get(`${this.options.donePrefix}${uid}`);
+    if (!done) return null;
+    const { place, code, sentence, reason } = done;
+    return { place, error: place ? null : new RelayError(code, sentence, reason) };
+  }
+
+  /** @param {{uid: string, to: string, contentType: string, body: Uint8Array}} message @param {boolean} [remember] its end, for a while */
+  add(message, remember = false) {
     /** @type {Entry} */
-    const entry = { ...message, order: this.#nextOrder++, id: 0, postedMs: Date.now(), sentIn: 0, place: null, error: null, done: false, saved: false };
+    const entry = { ...message, remember, order: this.#nextOrder++, id: 0, postedMs: Date.now(), sentIn: 0, place: null, error: null, done: false, saved: false };
     this.#append(entry);
     if (this.#now) this.#pump();
     else this.#save([entry]);
@@ -138,6 +158,8 @@ export class Outgoing {
     entry.done = true;
     entry.place = place;
     entry.error = error;
+    const { code, message: sentence, reason } = error ?? { code: 0, message: "", reason: "" };
+    if (entry.remember) this.#changes.set(`${this.options.donePrefix}${entry.uid}`, { place, code, sentence, reason, atMs: Date.now() });
     this.#change(`${this.options.prefix}${entry.uid}`, undefined, entry);
     this.options.onFate(entry, place ? "stored" : "failed");
   }
@@ -187,9 +209,9 @@ export class Outgoing {
   /** @param {Entry[]} entries */
   async #save(entries) {
     for (const entry of entries) {
-      const { uid, order, id, to, contentType, body, postedMs } = entry;
+      const { uid, order, id, to, contentType, body, postedMs, remember } = entry;
       entry.saved = true;
-      this.#changes.set(`${this.options.prefix}${uid}`, { uid, order, id, to, contentType, body, postedMs });
+      this.#changes.set(`${this.options.prefix}${uid}`, { uid, order, id, to, contentType, body, postedMs, remember });
     }
     await this.#write();
   }
