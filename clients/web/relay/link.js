@@ -78,7 +78,7 @@ export class Link {
       if (pauseMs === null || problem?.reason === "LOGIN_NEEDED" || problem?.reason === "FORGED_RELAY") break;
       if (pauseMs > 0) await this.#pause(pauseMs, problem);
     }
-    this.#become("ended", problem, null);
+    this.#become("ended", this.#ending ? null : problem, null);
   }
 
   /** The network is back, or somebody looks at the page: connect now rather than later, and find out whether a connection still lives. */

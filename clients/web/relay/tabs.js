@@ -225,6 +225,7 @@ export class TabsEngine {
 
   /** @param {StateEvent} event */
   #stateTold(event) {
+    if (this.#over) return;
     this.#mirror = event;
     this.tell("state", event);
     if (event.state === "ended") this.#end();
