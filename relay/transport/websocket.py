@@ -230,7 +230,8 @@ class WebSocketConnection:
             if not self._finishing:
                 self._send_control(pong)
         if incoming.ended is not None:
-            self._end()
+            # Behind what this turn of the loop still sends: answers to what came before the end.
+            self._loop.run_callback(self._end)
 
     def _end(self) -> None:
         """Answer how the client ended the conversation, or say what is wrong with it; then end the connection."""
