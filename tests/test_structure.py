@@ -46,10 +46,11 @@ LAYERS = {
     "relay.hub": layer(others="gevent"),
     "relay.config": layer("relay.transport.endpoint"),
     "relay.server": layer("relay", others="gevent"),
-    "relay.cli": layer("relay", "relay_client", "relay_tunnel", others="click"),
+    "relay.cli": layer("relay", "relay_client", "relay_chat", "relay_tunnel", others="click"),
     "relay.__main__": layer("relay.cli", others="gevent"),
     "relay_client": layer("relay.protocol", "relay.__version__"),
     "relay_tunnel": layer("relay_client", "relay.protocol"),
+    "relay_chat": layer("relay_client", "relay.protocol", others="textual rich"),
     "bots": layer("relay_client"),
     "loadtest": layer(
         "relay_client",
@@ -64,6 +65,7 @@ LAYERS = {
 # Where a package's modules lie, and the directory of its tests.
 PLACES = {"relay": ("relay", "tests"), "clients/relay_client": ("relay_client", "tests/relay_client")}
 PLACES |= {"clients/relay_tunnel": ("relay_tunnel", "tests/relay_tunnel")}
+PLACES |= {"clients/relay_chat": ("relay_chat", "tests/relay_chat")}
 PLACES |= {"clients/bots": ("bots", "tests/bots"), "loadtest": ("loadtest", "tests/loadtest")}
 
 # Modules without a test module of their own name, and where they are tested instead.
@@ -274,7 +276,7 @@ def architecture_table() -> dict[str, tuple[set[str], set[str]]]:
 
 def test_the_document_shows_the_same_table() -> None:
     def shown(name: str) -> str:
-        return f"clients/{name}" if name in {"relay_client", "relay_tunnel", "bots"} else name.replace(".", "/")
+        return f"clients/{name}" if name in {"relay_client", "relay_chat", "relay_tunnel", "bots"} else name.replace(".", "/")
 
     names = {"relay/__main__": "relay/__main__.py", "relay/server": "relay/server.py"}
     names |= {"relay/config": "relay/config.py", "relay/hub": "relay/hub.py"}

@@ -183,8 +183,8 @@ class Shell(Generic[M, S]):
         with self._using() as core:
             core.done(message.conversation, message.offset, time.monotonic())
 
-    def mark_read(self, message: ReceivedMessage) -> None:
-        """What `message.mark_read()` does; also for a message from the history."""
+    def mark_read(self, message: ReceivedMessage | Stored) -> None:
+        """What `message.mark_read()` does; also for a message from the history, and for an own one."""
         with self._using() as core:
             core.mark_read(message.conversation, message.offset, time.monotonic())
 

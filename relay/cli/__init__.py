@@ -9,6 +9,7 @@ import click
 from relay import __version__
 from relay.cli.accounts import user
 from relay.cli.bot import bot
+from relay.cli.chat import chat
 from relay.cli.completion import completion
 from relay.cli.data import backup, export, import_, restore, verify
 from relay.cli.files import file
@@ -26,7 +27,7 @@ from relay.cli.tunnel import expose, forward
 root = Root(
     "relay",
     sections={
-        "Talk": [login, logout, send, listen, file, signal, call, bot, expose, forward],
+        "Talk": [login, logout, chat, send, listen, file, signal, call, bot, expose, forward],
         "People and conversations": [who, room, conversations, history, receipts, device, block, unblock, blocks],
         "Run a relay": [serve, user, config, backup, restore, verify, export, import_],
         "Shell": [completion],

@@ -1,0 +1,566 @@
+"""The program: a desk, the widgets that show it, and what keys and clicks do."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from relay_client.aio import Client
+from relay_client.errors import RelayError
+from rich.style import Style
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.filter import LineFilter, NoColor
+
+from relay_chat.model.clean import clean_line
+from relay_chat.model.commands import parse
+from relay_chat.model.completion import Words
+from relay_chat.model.conversation import Conversation
+from relay_chat.model.desk import Desk
+from relay_chat.model.entries import Entry, describe_error
+from relay_chat.model.search import find_newer, find_older, pattern_of
+from relay_chat.orders import Orders
+from relay_chat.view.bars import Bar, Piece, press, title_pieces, typing_text
+from relay_chat.view.composer import Composer
+from relay_chat.view.history import History
+from relay_chat.view.layout import day_text
+from relay_chat.view.panels import ListPanel, TextPanel, help_text
+from relay_chat.view.search_bar import SearchBar
+from relay_chat.view.sidebar import Sidebar
+from relay_chat.view.theme import DARK, LIGHT, Look, look_of
+
+# With fewer columns the list folds away.
+NARROW_COLUMNS = 72
+
+# With so many messages on the way out, leaving asks first.
+_LEAVE_S = 5.0
+
+
+class ChatApp(App[None]):
+    """`client_of` makes a client that is not connected; `place` is what the status line calls the relay."""
+
+    CSS_PATH = "chat.tcss"
+    TITLE = "Relay"
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - as Textual declares it
+        (0, "-narrow"),
+        (NARROW_COLUMNS, "-wide"),
+    ]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", show=False, priority=True),
+        Binding("ctrl+f", "search", show=False, priority=True),
+        Binding("ctrl+g", "go", show=False, priority=True),
+        Binding("ctrl+b", "fold", show=False, priority=True),
+        Binding("f1", "help", show=False, priority=True),
+        Binding("alt+up", "neighbour(-1)", show=False, priority=True),
+        Binding("alt+down", "neighbour(1)", show=False, priority=True),
+        Binding("alt+a", "next_unread", show=False, priority=True),
+    ]
+
+    def __init__(self, client_of: Callable[[], Client], place: str, dark: bool = True) -> None:
+        super().__init__()
+        self._client_of = client_of
+        self._place = clean_line(place)
+        self._dark = dark
+        self._notice: tuple[str, bool] | None = None
+        self._offered: tuple[tuple[str, ...], int | None] = ((), None)
+        self._repaint_due = False
+        self._folded: bool | None = None  # by the person; None: as there is room
+        self._look: Look | None = None
+        self._search: asyncio.Task[None] | None = None
+        self._leaving = False
+        self.failure: RelayError | None = None  # why the chat ended by itself
+        self.unsent = 0  # messages that were not stored when it ended
+
+    # Its life.
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="body"):
+            yield Sidebar(lambda: self.look)
+            with Vertical(id="main"):
+                yield Bar(lambda: self.look, "title")
+                yield SearchBar()
+                yield History(lambda: self.look, self._progress)
+                yield Bar(lambda: self.look, "notice")
+                yield Composer(self._words)
+        yield Bar(lambda: self.look, "status")
+
+    def on_mount(self) -> None:
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.use_theme(self._dark)
+        self.desk = Desk(self._client_of(), self._on_changed, self.tell)
+        self.orders = Orders(self)
+        self.query_one(SearchBar).close()
+        self.query_one(Composer).focus()
+        self.set_interval(1.0, self.redraw)
+        self.redraw()
+        self.run_worker(self._live(), exit_on_error=True)
+
+    async def _live(self) -> None:
+        try:
+            await self.desk.start()
+        except RelayError as error:
+            self._end(error)
+
+    def _end(self, error: RelayError) -> None:
+        self.failure = error
+        self.exit(return_code=1)
+
+    async def action_quit(self) -> None:
+        """Leave: wait for what is under way, and say goodbye. A second time leaves at once."""
+        if self._leaving or not self.desk.unsent:
+            await self._leave()
+            return
+        self._leaving = True
+        self.tell(f"{_messages(self.desk.unsent)} not sent yet. Wait, or leave once more to give them up.", True)
+
+    async def _leave(self) -> None:
+        self.unsent = self.desk.unsent
+        with contextlib.suppress(RelayError):
+            await self.desk.stop(_LEAVE_S if self.desk.connected else 0.5)
+        self.exit()
+
+    # Colours.
+
+    @property
+    def look(self) -> Look:
+        """The styles of the theme."""
+        if self._look is None:
+            theme = DARK if self._dark else LIGHT
+            self._look = look_of(theme, theme.background or "default")
+        return self._look
+
+    def use_theme(self, dark: bool) -> None:
+        """Dark or light."""
+        self._dark, self._look = dark, None
+        self.theme = (DARK if dark else LIGHT).name
+        self.query_one(History).forget_drawings()
+        self.redraw()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """With NO_COLOR there is none at all, not even a grey."""
+        return [NoColor()] if self.no_color else super().get_line_filters()
+
+    # Drawing.
+
+    def _on_changed(self, name: str | None) -> None:
+        if not self._repaint_due:
+            self._repaint_due = True
+            self.set_timer(0.02, self.redraw)
+
+    def redraw(self) -> None:
+        """Show how it stands."""
+        self._repaint_due = False
+        if not self.is_running or not hasattr(self, "desk"):
+            return
+        if self.desk.error is not None and not self._leaving:
+            self._end(self.desk.error)
+            return
+        current = self.desk.current
+        if current is None and self.desk.ready and (there := self.desk.book.in_order()):
+            self.run_worker(self.open(there[0].name))
+        self.query_one(Sidebar).sync(self.desk.book, current, self.desk.ready)
+        self.query_one("#title", Bar).put(*title_pieces(current, self.desk.book, self.look, self._is_folded))
+        self.query_one(History).show(current, self._empty_lines(current))
+        self.query_one(Composer).invite(_invitation(current))
+        self._draw_notice()
+        self._draw_status()
+        self._note_seen()
+
+    def _draw_notice(self) -> None:
+        bar, look = self.query_one("#notice", Bar), self.look
+        candidates, chosen = self._offered
+        current = self.desk.current
+        if candidates:
+            bar.put([piece for at, name in enumerate(candidates) for piece in _offer(name, at == chosen, look)])
+        elif self._notice is not None:
+            text, is_problem = self._notice
+            bar.put([(text, look.error if is_problem else look.quiet)])
+        elif current is not None and (typers := current.typers(time.monotonic())):
+            bar.put([(typing_text(typers), look.quiet + Style(italic=True))])
+        else:
+            bar.put([], self._below())
+
+    def _below(self) -> list[Piece]:
+        """What is further down than the reader is."""
+        current, history = self.desk.current, self.query_one(History)
+        if current is None or (history.at_end and current.timeline.following) or not current.timeline.loaded:
+            return []
+        count = f"{current.unread} new " if current.unread else ""
+        return [(f"↓ {count}to the newest: Ctrl+End ", self.look.accent + press("end"))]
+
+    def _draw_status(self) -> None:
+        look, desk = self.look, self.desk
+        waiting = f"  {_messages(desk.unsent)} waiting" if desk.unsent else ""
+        if desk.connected:
+            left = [("● ", look.success), (f"{desk.me} at {self._place}", look.quiet), (waiting, look.accent)]
+        elif not desk.reason:
+            left = [("◌ ", look.accent), (f"connecting to {self._place} …{waiting}", look.quiet)]
+        else:
+            seconds = max(0, round(desk.retry_at - time.monotonic()))
+            again = f"; trying again in {seconds} s" if seconds else "; trying again"
+            left = [("▲ ", look.error), (f"no connection{again}{waiting}", look.error)]
+            left.append((f"  {clean_line(desk.reason)}", look.quiet))
+        keys = [_key(name, what, action, look) for name, what, action in _KEYS]
+        self.query_one("#status", Bar).put(left, [piece for pieces in keys for piece in pieces])
+
+    def _empty_lines(self, current: Conversation | None) -> list[tuple[str, Style]]:
+        look, bold = self.look, Style(bold=True)
+        if current is None:
+            if not self.desk.ready:
+                return [(f"Connecting to {self._place} …", look.quiet)]
+            return [
+                ("Nobody has written yet.", bold),
+                ("", look.quiet),
+                ("/msg NAME writes to somebody", look.quiet),
+                ("/join ROOM enters a room, /create ROOM makes one", look.quiet),
+                ("/help shows everything", look.quiet),
+            ]
+        if current.is_invitation:
+            return [(f"You are invited to {current.label}.", bold), ("", look.quiet),
+                    ("/join enters, /leave declines", look.quiet)]  # fmt: skip
+        if not current.timeline.loaded:
+            return [("…", look.quiet)]
+        if not current.is_room and current.address == current.me:
+            return [("Notes to yourself.", bold), ("Only your own devices see them.", look.quiet)]
+        return [
+            ("Nothing here yet.", bold),
+            (f"Say hello{'' if current.is_room else f' to {current.label}'}.", look.quiet),
+        ]
+
+    def _progress(self, entry: Entry) -> str:
+        return ""
+
+    def _note_seen(self) -> None:
+        """What a person has in front of her is read: not while another window has the focus."""
+        current = self.desk.current
+        if current is not None and self.app_focus and not self._is_list_over and self.query_one(History).at_end:
+            self.desk.seen(current)
+
+    def tell(self, sentence: str, is_problem: bool = False) -> None:
+        """Say something in the line above the one for writing, until something is written."""
+        self._notice = (clean_line(sentence), is_problem)
+        self._on_changed(None)
+
+    # Conversations.
+
+    async def open(self, name: str) -> Conversation:
+        """Show a conversation. What was being written in the other one stays there."""
+        composer, before = self.query_one(Composer), self.desk.current
+        conversation = self.desk.book.get(name)
+        if before is not conversation:
+            if before is not None:
+                before.draft = composer.text
+            composer.fill(conversation.draft)
+            self._close_search()
+            self._notice = None
+        if self._is_list_over:
+            self._folded = None
+            self._fold()
+        composer.focus()
+        try:
+            await self.desk.open(name)
+        except RelayError as error:
+            self.tell(describe_error(error), True)
+        self.redraw()
+        return conversation
+
+    def left(self, conversation: Conversation) -> None:
+        """A room is ours no longer."""
+        if self.desk.current is conversation:
+            self.desk.current = None
+        self.redraw()
+
+    def write_to(self, name: str | None) -> None:
+        """Open the conversation with somebody, or a room, that was chosen from a list."""
+        if name is not None:
+            self.run_worker(self.orders.run("msg", name))
+
+    @on(Sidebar.Chosen)
+    def _on_chosen(self, event: Sidebar.Chosen) -> None:
+        self.run_worker(self.open(event.name))
+
+    @on(Sidebar.Left)
+    def _on_list_left(self) -> None:
+        if self._is_list_over:
+            self.action_fold()
+        self.query_one(Composer).focus()
+
+    def action_neighbour(self, step: int) -> None:
+        """The conversation above or below in the list."""
+        there = self.desk.book.in_order()
+        if there:
+            at = there.index(self.desk.current) + step if self.desk.current in there else 0
+            self.run_worker(self.open(there[at % len(there)].name))
+
+    def action_next_unread(self) -> None:
+        """The next conversation with something unread."""
+        there = [c for c in self.desk.book.in_order() if c.unread and c is not self.desk.current]
+        if there:
+            self.run_worker(self.open(there[0].name))
+
+    def action_go(self) -> None:
+        """Choose a conversation by its name."""
+        rows = []
+        for conversation in self.desk.book.in_order():
+            ink = "bold" if conversation.unread else ""
+            remark = f"  {conversation.unread} unread" if conversation.unread else ""
+            label = Content.assemble(
+                (conversation.label, ink), (f"  {clean_line(conversation.title)}", "$quiet"), (remark, "$accent")
+            )
+            rows.append((conversation.address, label))
+        self.push_screen(
+            ListPanel("go to", rows, "Enter goes there", "Enter writes to somebody new", True), self.write_to
+        )
+
+    # The list at the side.
+
+    @property
+    def _is_narrow(self) -> bool:
+        return self.size.width < NARROW_COLUMNS
+
+    @property
+    def _is_folded(self) -> bool:
+        return self._is_narrow if self._folded is None else self._folded
+
+    @property
+    def _is_list_over(self) -> bool:
+        """Whether the list covers the conversation."""
+        return self._is_narrow and not self._is_folded
+
+    def action_fold(self) -> None:
+        """Fold the list away, or unfold it."""
+        self._folded = not self._is_folded
+        self._fold()
+        self.query_one(Sidebar if self._is_list_over else Composer).focus()
+        self.redraw()
+
+    def _fold(self) -> None:
+        self.query_one(Sidebar).display = not self._is_folded
+        self.query_one("#main").display = not self._is_list_over
+
+    def on_resize(self) -> None:
+        self._folded = None
+        self._fold()
+        self.call_after_refresh(self.redraw)
+
+    # Writing.
+
+    @on(Composer.Sent)
+    async def _on_sent(self, event: Composer.Sent) -> None:
+        self._notice = None
+        line = parse(event.text)
+        current = self.desk.current
+        if line.problem:
+            self.tell(line.problem, True)
+            self.query_one(Composer).fill(event.text)
+        elif line.command:
+            if line.command == "join" and not line.argument and current is not None and current.is_invitation:
+                line = line._replace(argument=current.name)
+            self.run_worker(self.orders.run(line.command, line.argument))
+        elif current is None or current.is_invitation:
+            self.tell("open a conversation first: /msg NAME, or choose one from the list", True)
+            self.query_one(Composer).fill(event.text)
+        else:
+            self.desk.send(current, line.text)
+            await self._to_newest()
+
+    @on(Composer.Typed)
+    async def _on_typed(self) -> None:
+        text = self.query_one(Composer).text
+        current = self.desk.current
+        if text:
+            self._notice = None
+            self._leaving = False
+        if text and not text.startswith("/") and current is not None and current.address != current.me:
+            await self.desk.typing(current)
+        self._draw_notice()
+
+    @on(Composer.Offered)
+    def _on_offered(self, event: Composer.Offered) -> None:
+        self._offered = (event.candidates, event.chosen)
+        self._draw_notice()
+
+    @on(Composer.Problem)
+    def _on_problem(self, event: Composer.Problem) -> None:
+        self.tell(event.sentence, True)
+
+    @on(Composer.Scrolled)
+    async def _on_scrolled(self, event: Composer.Scrolled) -> None:
+        history = self.query_one(History)
+        if event.how == "end":
+            await self._to_newest()
+        elif event.how == "home":
+            history.scroll_home(animate=False)
+        else:
+            (history.scroll_page_up if event.how == "page_up" else history.scroll_page_down)(animate=False)
+
+    async def _to_newest(self) -> None:
+        current = self.desk.current
+        if current is not None and not current.timeline.following and current.timeline.loaded:
+            await self._ask(lambda: self.desk.load_newest(current))
+        self.query_one(History).scroll_to_end()
+        self.redraw()
+
+    def _words(self) -> Words:
+        book = self.desk.book
+        here = self.desk.current.member_names if self.desk.current else ()
+        people = [*here, *(name for name in book.known_people() if name not in here)]
+        rooms = [conversation.name for conversation in book.rooms()]
+        return Words(
+            lambda: [name for name in people if name != book.me],
+            lambda: [*rooms, *sorted(book.public - set(rooms))],
+            list,
+        )
+
+    # Reading.
+
+    @on(History.Wanted)
+    async def _on_wanted(self, event: History.Wanted) -> None:
+        current = self.desk.current
+        if current is not None and not self.desk.is_loading(current):
+            load = self.desk.load_older if event.older else self.desk.load_newer
+            self.run_worker(self._ask(lambda: load(current)))
+
+    @on(History.Moved)
+    def _on_moved(self) -> None:
+        self._on_changed(None)
+
+    @on(Bar.Pressed)
+    async def _on_pressed(self, event: Bar.Pressed) -> None:
+        actions: dict[str, Callable[[], Any]] = {
+            "list": self.action_fold, "help": self.action_help, "search": self.action_search, "go": self.action_go,
+        }  # fmt: skip
+        if event.what == "end":
+            await self._to_newest()
+        elif event.what == "members":
+            await self.orders.run("members", "")
+        else:
+            actions[event.what]()
+
+    @on(History.Chosen)
+    async def _on_picked(self, event: History.Chosen) -> None:
+        if event.what == "url":
+            self._follow_link(str(event.value))
+        elif event.what == "entry" and self.desk.current is not None:
+            await self._ask(lambda: self._open_whole(int(event.value)))
+
+    def _follow_link(self, url: str) -> None:
+        """A browser on this machine, if there is a screen for it; the clipboard anywhere else."""
+        if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+            self.open_url(url)
+            self.tell(f"opened {url}")
+        else:
+            self.copy_to_clipboard(url)
+            self.tell(f"copied {url}")
+
+    async def _open_whole(self, offset: int) -> None:
+        current = self.desk.current
+        assert current is not None
+        sender, text = await self.desk.whole(current, offset)
+        self.push_screen(TextPanel(sender, Content(text)))
+
+    async def _ask(self, work: Callable[[], Any]) -> None:
+        """Ask the relay; what goes wrong is told."""
+        try:
+            await work()
+        except RelayError as error:
+            self.tell(describe_error(error), True)
+
+    def action_help(self) -> None:
+        """The help page."""
+        if len(self.screen_stack) == 1:
+            self.push_screen(TextPanel("Relay chat", help_text()))
+
+    # Searching.
+
+    def action_search(self) -> None:
+        """Search the open conversation."""
+        self.open_search("")
+
+    def open_search(self, text: str) -> None:
+        """Search for a text, or ask for one."""
+        if self.desk.current is None:
+            self.tell("open a conversation first", True)
+            return
+        self.query_one(SearchBar).open(text)
+
+    @on(SearchBar.Closed)
+    def _on_search_closed(self) -> None:
+        self._close_search()
+        self.query_one(Composer).focus()
+
+    def _close_search(self) -> None:
+        if self._search is not None:
+            self._search.cancel()
+        history = self.query_one(History)
+        history.found = history.here = None
+        self.query_one(SearchBar).close()
+        self.redraw()
+
+    @on(SearchBar.Asked)
+    def _on_asked(self, event: SearchBar.Asked) -> None:
+        if self._search is not None:
+            self._search.cancel()
+        self._search = asyncio.get_running_loop().create_task(self._find(event.text, event.again, event.older))
+
+    async def _find(self, text: str, again: bool, older: bool) -> None:
+        current, history, bar = self.desk.current, self.query_one(History), self.query_one(SearchBar)
+        assert current is not None
+        history.found = pattern_of(text)
+        last = current.timeline.high if history.last_visible_offset is None else history.last_visible_offset
+        start = history.here if again and history.here is not None else last + 1
+        bar.answer("searching …")
+        search = find_older if older else find_newer
+
+        def passed(entry: Entry) -> None:
+            bar.answer(f"searching {day_text(entry.time)} …")
+
+        try:
+            offset = await search(self.desk, current, history.found, start, passed)
+            if offset is not None:
+                await self.desk.show(current, offset)
+        except RelayError as error:
+            bar.answer(describe_error(error))
+            return
+        if offset is None:
+            bar.answer(("nothing " if history.here is None else "nothing more ") + ("above" if older else "below"))
+            self.redraw()
+            return
+        history.here = offset
+        history.scroll_to_offset(offset)
+        entry = current.timeline.entries[current.timeline.index_of(offset) or 0]
+        bar.answer(f"{day_text(entry.time)} {entry.time:%H:%M}  ↑ older  ↓ newer")
+        self.redraw()
+
+
+_KEYS = (("F1", "help", "help"), ("^F", "search", "search"), ("^G", "go to", "go"), ("^B", "list", "list"))
+
+
+def _key(name: str, what: str, action: str, look: Look) -> list[Piece]:
+    return [(f"  {name} ", look.primary + Style(bold=True) + press(action)), (what + " ", look.quiet + press(action))]
+
+
+def _offer(name: str, chosen: bool, look: Look) -> list[Piece]:
+    text = clean_line(name)
+    return [(text, look.primary + Style(reverse=True, bold=True) if chosen else look.primary), ("  ", look.quiet)]
+
+
+def _messages(count: int) -> str:
+    return f"{count} message{'s' * (count != 1)}"
+
+
+def _invitation(conversation: Conversation | None) -> str:
+    if conversation is None:
+        return "/msg NAME, /join ROOM or /help"
+    return "/join or /leave" if conversation.is_invitation else f"Write to {conversation.label}"
+
+
+__all__ = ["ChatApp"]

@@ -1,0 +1,1 @@
+"""What is drawn: widgets on Textual, and the layout of messages."""

@@ -1,0 +1,80 @@
+"""`relay chat`: people, rooms and files in the terminal. The program itself is clients/relay_chat."""
+
+import logging
+import os
+import sys
+from urllib.parse import unquote
+
+import click
+
+from relay.cli.connection import exit_code, url_options
+from relay.cli.outcome import CommandError, Exit, examples
+from relay.cli.profile import chosen_url, complete_profile, complete_url, read_profiles, split_url
+
+# Two chats of one user on one relay are two devices only if they say so: the second ends the first.
+DEVICE = "chat"
+
+
+@click.command(
+    epilog=examples(
+        "relay chat",
+        "relay chat --as work                         # a profile of relay login",
+        "relay chat --url relay://alice@127.0.0.1",
+        "relay chat --theme light --device chat-2     # a second window at the same time",
+    )
+)
+@click.option(
+    "--as", "name", metavar="NAME", shell_complete=complete_profile,
+    help="A profile of relay login, or another user of your relay.",
+)  # fmt: skip
+@click.option("--theme", type=click.Choice(["dark", "light"]), help="Colours. Default: as your terminal is.")
+@click.option("--device", metavar="NAME", default=DEVICE, show_default=True, help="Which of your devices this is.")
+@url_options
+def chat(name: str | None, theme: str | None, device: str, url: str | None, profile: str | None) -> None:
+    """Chat in the terminal: conversations, rooms, files. F1 or /help shows keys and commands, /quit or Q leaves.
+
+    What you write while there is no connection goes out once there is one again.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise CommandError("relay chat needs a terminal; for scripts there are relay send and relay listen", Exit.USAGE)
+    place = _url(name, url, profile)
+    _run(place, device, theme)
+
+
+def _url(name: str | None, url: str | None, profile: str | None) -> str:
+    """Whom to be, and where. Without any profile it is asked for."""
+    if name is not None and (url is not None or profile is not None):
+        raise CommandError("--as goes without --url and --profile", Exit.USAGE)
+    if name is not None and name not in (profiles := read_profiles()):
+        parts = split_url(os.environ.get("RELAY_URL") or profiles.get("default") or _no_relay(name))
+        return complete_url(f"{parts.scheme}://{name}@{parts.place}")
+    return chosen_url(url, name or profile)
+
+
+def _no_relay(name: str) -> str:
+    raise CommandError(f"there is no profile {name!r}; try: relay login --profile {name} relay://NAME@HOST", Exit.USAGE)
+
+
+def _run(url: str, device: str, theme: str | None) -> None:
+    from relay_chat.app import ChatApp  # noqa: PLC0415 - Textual takes its time
+    from relay_client.aio import Client  # noqa: PLC0415
+
+    from relay.cli.connection import explained  # noqa: PLC0415
+
+    logging.getLogger("relay_client").addHandler(logging.NullHandler())  # the screen is the chat's
+    with explained():
+        Client(url, device=device)  # what is wrong with the URL is told before the screen is taken
+    parts = split_url(url)
+    app = ChatApp(
+        lambda: Client(url, device=device, start=0, receive=False, patience_s=None),
+        unquote(parts.place),
+        theme != "light",
+    )
+    app.run()
+    if app.failure is not None:
+        raise CommandError(str(app.failure), exit_code(app.failure))
+    if app.unsent:
+        raise CommandError(f"{app.unsent} messages were not stored; send them again", Exit.TIMED_OUT)
+
+
+__all__ = ["chat"]
