@@ -65,6 +65,9 @@ class ChatApp(App[None]):
 
     def __init__(self, client_of: Callable[[], Client], place: str, dark: bool = True) -> None:
         super().__init__()
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = (DARK if dark else LIGHT).name
         self._client_of = client_of
         self._place = clean_line(place)
         self._dark = dark
@@ -92,9 +95,6 @@ class ChatApp(App[None]):
         yield Bar(lambda: self.look, "status")
 
     def on_mount(self) -> None:
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.use_theme(self._dark)
         self.desk = Desk(self._client_of(), self._on_changed, self.tell)
         self.orders = Orders(self)
         self.query_one(SearchBar).close()
@@ -133,8 +133,7 @@ class ChatApp(App[None]):
     def look(self) -> Look:
         """The styles of the theme."""
         if self._look is None:
-            theme = DARK if self._dark else LIGHT
-            self._look = look_of(theme, theme.background or "default")
+            self._look = look_of(DARK if self._dark else LIGHT, not self.no_color)
         return self._look
 
     def use_theme(self, dark: bool) -> None:
@@ -143,6 +142,10 @@ class ChatApp(App[None]):
         self.theme = (DARK if dark else LIGHT).name
         self.query_one(History).forget_drawings()
         self.redraw()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of ours that Textual's own themes lack."""
+        return DARK.variables
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """With NO_COLOR there is none at all, not even a grey."""
@@ -347,23 +350,25 @@ class ChatApp(App[None]):
         self.query_one("#main").display = not self._is_list_over
 
     def on_resize(self) -> None:
+        self.call_after_refresh(self._fold_as_fits)
+
+    def _fold_as_fits(self) -> None:
         self._folded = None
         self._fold()
-        self.call_after_refresh(self.redraw)
+        self.redraw()
 
     # Writing.
 
     @on(Composer.Sent)
     async def _on_sent(self, event: Composer.Sent) -> None:
         self._notice = None
-        line = parse(event.text)
         current = self.desk.current
+        bare_join = current is not None and current.is_invitation and event.text.strip() == "/join"
+        line = parse(f"/join {current.name}" if current is not None and bare_join else event.text)
         if line.problem:
             self.tell(line.problem, True)
             self.query_one(Composer).fill(event.text)
         elif line.command:
-            if line.command == "join" and not line.argument and current is not None and current.is_invitation:
-                line = line._replace(argument=current.name)
             self.run_worker(self.orders.run(line.command, line.argument))
         elif current is None or current.is_invitation:
             self.tell("open a conversation first: /msg NAME, or choose one from the list", True)
@@ -373,9 +378,8 @@ class ChatApp(App[None]):
             await self._to_newest()
 
     @on(Composer.Typed)
-    async def _on_typed(self) -> None:
-        text = self.query_one(Composer).text
-        current = self.desk.current
+    async def _on_typed(self, event: Composer.Typed) -> None:
+        text, current = event.text, self.desk.current
         if text:
             self._notice = None
             self._leaving = False
@@ -477,7 +481,7 @@ class ChatApp(App[None]):
     def action_help(self) -> None:
         """The help page."""
         if len(self.screen_stack) == 1:
-            self.push_screen(TextPanel("Relay chat", help_text()))
+            self.push_screen(TextPanel("Relay chat", help_text("", self.size.width)))
 
     # Searching.
 

@@ -130,7 +130,7 @@ class Orders:
         command = find(argument) if argument else None
         if argument and command is None:
             raise OrderError(f"there is no command {argument}; /help shows them all")
-        self._app.push_screen(TextPanel("Relay chat", help_text(command.name if command else "")))
+        self._app.push_screen(TextPanel("Relay chat", help_text(command.name if command else "", self._app.size.width)))
 
     async def _quit(self, argument: str) -> None:
         await self._app.action_quit()

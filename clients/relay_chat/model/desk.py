@@ -177,13 +177,10 @@ class Desk:
         await self.refresh_people()
 
     def _on_message(self, message: Message) -> None:
-        new = message.conversation not in self.book.conversations
         conversation = self.book.get(message.conversation)
         entry = entry_of(message, self.me)
         conversation.stopped_typing(message.sender)
         self._arrived(conversation, entry)
-        if new:
-            self._spawn(self.refresh_people())
 
     def _arrived(self, conversation: Conversation, entry: Entry) -> None:
         assert entry.offset is not None
@@ -194,6 +191,8 @@ class Desk:
         conversation.timeline.add(entry)
         if conversation.timeline.has_hole:
             self._spawn(self._fill(conversation))
+        if entry.offset == 1 or (not conversation.is_room and conversation.address not in self.book.presence):
+            self._spawn(self.refresh_people())
         self._changed(conversation.name)
 
     async def _fill(self, conversation: Conversation) -> None:

@@ -48,9 +48,11 @@ class Timeline:
         self.entries = list(entries)
         self._end = self.entries[-1].offset or head if self.entries else head
         self.loaded = True
-        self.following = self._end >= head
         self.complete = not self.entries or self.low <= first
         self._join()
+        self.following = self._end >= head
+        if not self.following:
+            self._ahead.clear()
 
     def add(self, entry: Entry) -> bool:
         """A message that has just come. Whether it is shown now; later, if one in front of it has not come yet."""
@@ -78,22 +80,18 @@ class Timeline:
         """A page from just behind the window. Drops what is oldest beyond the bound."""
         self.entries += [entry for entry in entries if (entry.offset or 0) > self._end]
         self._end = max(self._end, self.entries[-1].offset or 0) if entries else head
-        self.following = self._end >= head
         self._join()
-        self._drop_oldest()
+        self.following = self._end >= head
+        if not self.following:
+            self._ahead.clear()
 
     def _join(self) -> None:
         for offset in sorted(self._ahead):
             if offset <= self._end:
                 del self._ahead[offset]
-            elif offset == self._end + 1 and self.following:
+            elif offset == self._end + 1:
                 self.entries.append(self._ahead.pop(offset))
                 self._end = offset
-        if not self.following:
-            self._ahead.clear()
-        self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
         surplus = len(self.entries) - WINDOW_MAX
         if surplus > 0:
             del self.entries[:surplus]

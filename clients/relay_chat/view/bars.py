@@ -49,7 +49,7 @@ class Bar(Widget):
 
     def render_line(self, y: int) -> Strip:
         width, base = self.size.width, self._look().base
-        if y > 0:
+        if y != (1 if self.size.height > 1 else 0):
             return Strip.blank(width, base)
         right = list(self._right)
         needed = sum(cell_len(text) for text, _ in self._left[:2])

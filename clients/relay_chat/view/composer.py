@@ -34,7 +34,11 @@ class Composer(TextArea):
             self.text = text
 
     class Typed(Message):
-        """A person has written, or deleted, something."""
+        """A person has written, or deleted, something; this stands there now."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     class Offered(Message):
         """What Tab could mean here: candidates, and which of them stands there now; none when that is over."""
@@ -66,6 +70,7 @@ class Composer(TextArea):
         self._cycle: Completion | None = None
         self._at: int | None = None
         self._sent: list[str] = []
+        self._filled: str | None = None  # what was put there, not written
         self._recalled: int | None = None
 
     def invite(self, placeholder: str) -> None:
@@ -74,6 +79,7 @@ class Composer(TextArea):
 
     def fill(self, text: str) -> None:
         """Put a text there, with the cursor at its end."""
+        self._filled = text
         self.text = text
         self.move_cursor(self.document.end)
         self._forget_cycle()
@@ -128,7 +134,9 @@ class Composer(TextArea):
         self._insert(text)
 
     def on_text_area_changed(self) -> None:
-        self.post_message(self.Typed())
+        if self.text != self._filled:
+            self._filled = None
+            self.post_message(self.Typed(self.text))
 
     # Completion.
 

@@ -115,6 +115,7 @@ class History(ScrollView, can_focus=True):
             lines = centred(self._empty, width)
             room = max(0, self.size.height - len(lines))
             lines += [Strip([])] * (room // 2)
+        lines.append(Strip([]))
         missing = max(0, self.size.height - len(lines))
         self._blocks = blocks
         self._lines = [Strip([])] * missing + lines

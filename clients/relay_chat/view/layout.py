@@ -199,7 +199,7 @@ def _header(entry: Entry, width: int, look: Look) -> list[Segment]:
 
 def _body(entry: Entry, setting: Setting, look: Look) -> list[list[Segment]]:
     bar = Segment(" ▎", look.friend(entry.sender) if not setting.here else look.accent)
-    text, width = entry.text, setting.width - 4
+    text, width = entry.text, setting.width - (4 if setting.mark is Mark.NONE else 8)
     spans = _spans(entry, setting, look)
     ink = look.quiet if setting.mark is Mark.QUEUED else Style()
     if entry.file is not None:
@@ -253,10 +253,8 @@ def _append_mark(lines: list[list[Segment]], bar: Segment, entry: Entry, setting
     text = f"{_GLYPHS[mark]} {setting.word}".rstrip()
     ink = look.success if mark is Mark.READ else look.quiet
     used = sum(segment.cell_length for segment in lines[-1])
-    if used + 2 + cell_len(text) <= setting.width:
-        lines[-1].append(Segment(f"  {text}", ink))
-    else:
-        lines.append([bar, Segment(f" {text}", ink)])
+    room = setting.width - used - 2
+    lines[-1].append(Segment(f"  {text if cell_len(text) <= room else _GLYPHS[mark]}", ink))
 
 
 def day_text(moment: datetime, today: date | None = None) -> str:

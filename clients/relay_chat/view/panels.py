@@ -13,13 +13,14 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from relay_chat.model.commands import COMMANDS
+from relay_chat.view.layout import wrap
 
 KEYS = (
     ("Enter", "send"),
-    ("Shift+Enter, Alt+Enter, Ctrl+J", "new line"),
+    ("Shift+Enter, Ctrl+J", "new line; Alt+Enter, too"),
     ("Tab", "complete a name or a command; again for the next"),
     ("Up", "what you wrote before, while nothing is written"),
-    ("PageUp, PageDown", "scroll; Ctrl+Home, Ctrl+End to the ends"),
+    ("PageUp, PageDown", "scroll; Ctrl+Home and Ctrl+End go to the ends"),
     ("Alt+Up, Alt+Down", "the conversation above, below"),
     ("Alt+A", "the next conversation with something unread"),
     ("Ctrl+G", "go to a conversation by its name"),
@@ -137,28 +138,31 @@ class ListPanel(Panel):
         self.dismiss(self._shown[event.option_index])
 
 
-def help_text(name: str = "") -> Content:
-    """The help: all of it, or what belongs to one command."""
+def help_text(name: str = "", width: int = 80) -> Content:
+    """The help: all of it, or what belongs to one command; for a terminal of so many columns."""
+    column = 30 if width >= 70 else 0
+    room = max(20, min(84, width * 9 // 10) - 8 - column)
+
+    def row(what: str, meaning: str) -> Content:
+        lines = [meaning[start:end] for start, end in wrap(meaning, room)]
+        gap = " " * (column - len(what)) if len(what) < column else f"\n{' ' * (column + 2)}  "
+        indent = "\n" + " " * (column + 2) + ("" if column else "  ")
+        return Content.assemble(("  " + what, "bold"), gap, (indent.join(lines) + "\n", "$quiet"))
+
     commands = [command for command in COMMANDS if not name or command.name == name]
     parts: list[Content] = []
     for section in dict.fromkeys(command.section for command in commands):
         parts += [Content.styled(f"{section}\n", "bold $primary")]
         for command in commands:
             if command.section == section:
-                parts.append(_help_row(f"/{command.name} {command.argument}".rstrip(), command.help))
+                parts.append(row(f"/{command.name} {command.argument}".rstrip(), command.help))
         parts.append(Content("\n"))
     if not name:
-        parts += [Content.styled("Keys\n", "bold $primary"), *(_help_row(*row) for row in KEYS), Content("\n")]
+        parts += [Content.styled("Keys\n", "bold $primary"), *(row(*key) for key in KEYS), Content("\n")]
         parts += [
             Content.styled("Your messages\n", "bold $primary"),
-            *(_help_row(*row) for row in MARKS),
+            *(row(*mark) for mark in MARKS),
             Content("\n"),
         ]
         parts.append(Content.styled("A message that begins with / is written with two: //like this", "$quiet"))
     return Content("").join(parts)
-
-
-def _help_row(what: str, meaning: str) -> Content:
-    column = 30
-    gap = " " * (column - len(what)) if len(what) < column else f"\n{' ' * (column + 2)}"
-    return Content.assemble(("  " + what, "bold"), gap, (meaning + "\n", "$quiet"))

@@ -85,17 +85,19 @@ class Sidebar(ScrollView, can_focus=True):
             return [Segment(clip(f" {row.text}", width), look.quiet)]
         over = Style()
         if conversation is self._current:
-            over = look.chosen + Style(bold=True)
+            over = look.chosen
         if self.has_focus and conversation is self._marked():
-            over += Style(reverse=True)
+            over += look.cursor
         count = _count(conversation)
-        name = clip(conversation.label, width - 5 - (cell_len(count) + 1 if count else 0))
-        gap = max(1, width - 4 - cell_len(name) - cell_len(count) - 1)
+        dot = self._dot(conversation, look)
+        room = width - 3 - dot.cell_length
+        name = clip(conversation.label, room - (cell_len(count) + 1 if count else 0))
+        gap = max(0, room - cell_len(name) - cell_len(count))
         meta = Style(meta={"conversation": conversation.name})
         ink = self._ink(conversation, look)
         parts = [
             Segment(" ▌" if conversation is self._current else "  ", look.primary),
-            self._dot(conversation, look),
+            dot,
             Segment(name, ink + Style(bold=bool(count) or None)),
             Segment(" " * gap, Style()),
             Segment(count, look.accent + Style(bold=True)),

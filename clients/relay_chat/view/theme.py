@@ -23,7 +23,7 @@ DARK = Theme(
     surface="#181c22",
     panel="#262c35",
     dark=True,
-    variables={"quiet": "#8b95a3", "faint": "#4a5361", "selected": "#232a35"},
+    variables={"quiet": "#8b95a3", "faint": "#4a5361", "selected": "#232a35", "cursor": "#334a68"},
 )
 LIGHT = Theme(
     name="relay-light",
@@ -38,7 +38,7 @@ LIGHT = Theme(
     surface="#f3f4f6",
     panel="#e1e4e8",
     dark=False,
-    variables={"quiet": "#5f6976", "faint": "#b4bbc5", "selected": "#e2e9f3"},
+    variables={"quiet": "#5f6976", "faint": "#b4bbc5", "selected": "#e2e9f3", "cursor": "#c6daf4"},
 )
 
 _ON_DARK = (
@@ -70,27 +70,29 @@ class Look(NamedTuple):
     success: Style
     match: Style
     chosen: Style
+    cursor: Style
 
     def friend(self, name: str) -> Style:
         """The colour of a user."""
         return Style(color=friend_colour(name, self.dark))
 
 
-def look_of(theme: Theme, background: str) -> Look:
-    """The styles of a theme, on one of its backgrounds."""
+def look_of(theme: Theme, colours: bool = True) -> Look:
+    """The styles of a theme. Without colours the cursor and what was found are told by reversing them."""
 
     def ink(colour: str | None, **more: bool) -> Style:
         return Style(color=colour, **more)  # type: ignore[arg-type]
 
     return Look(
         dark=theme.dark,
-        base=Style(color=theme.foreground, bgcolor=background),
+        base=Style(color=theme.foreground, bgcolor=theme.background),
         quiet=ink(theme.variables["quiet"]),
         faint=ink(theme.variables["faint"]),
         accent=ink(theme.accent),
         primary=ink(theme.primary),
         error=ink(theme.error),
         success=ink(theme.success),
-        match=Style(color=theme.background, bgcolor=theme.accent),
-        chosen=Style(bgcolor=theme.variables["selected"]),
+        match=Style(color=theme.background, bgcolor=theme.accent) if colours else Style(reverse=True),
+        chosen=Style(bgcolor=theme.variables["selected"], bold=True),
+        cursor=Style(bgcolor=theme.variables["cursor"]) if colours else Style(reverse=True),
     )
