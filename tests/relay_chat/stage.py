@@ -1,4 +1,4 @@
-"""The chat on a terminal that is none, against a real relay; what is shown, read line by line; waiting with a deadline."""
+"""The chat on a terminal that is none, against a real relay: what it shows, and waiting for that with a deadline."""
 
 import asyncio
 import time

@@ -43,7 +43,7 @@ def clean_text(text: str) -> str:
 @lru_cache(maxsize=4096)
 def clean_line(text: str) -> str:
     """As `clean_text`, and in one line, without space around it: for names and titles."""
-    return clean_text(text).replace("\n", "\u240a").strip()
+    return clean_text(clean_text(text).replace("\n", "\u240a").strip())
 
 
 def _picture(character: str) -> str:

@@ -89,7 +89,7 @@ class Composer(TextArea):
             self._take(event, self._send)
         elif event.key in _NEW_LINE:
             self._take(event, lambda: self._insert("\n"))
-        elif event.key in ("tab", "shift+tab") and (self.text or event.key == "tab"):
+        elif event.key in ("tab", "shift+tab") and self.text:
             self._take(event, lambda: self._complete(1 if event.key == "tab" else -1))
             return
         elif event.key in _SCROLL:

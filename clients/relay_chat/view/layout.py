@@ -26,7 +26,7 @@ GROUP_S = 300
 LINES_MAX = 60
 
 _WORD = re.compile(r"\S+|\s+")
-_URL = re.compile(r"https?://[^\s<>\"\u2018-\u201f\u2420-\u2427]+", re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s<>\"\u2018-\u201f\u2400-\u2426]+", re.IGNORECASE)
 _URL_SAFE = "!#$%&'()*+,-./:;=?@[]_~"
 
 Span = tuple[int, int, Style]
@@ -54,9 +54,9 @@ def _wrap_paragraph(text: str, start: int, end: int, width: int) -> Iterator[tup
             yield line, match.start()
             line, used = match.end(), 0
         else:
-            if used:
+            if text[line : match.start()].strip():
                 yield line, _without_spaces(text, line, match.start())
-                line, used = match.start(), 0
+            line, used = match.start(), 0
             while size > width:
                 cut = line + _fitting(text[line : match.end()], width)
                 yield line, cut
@@ -89,9 +89,13 @@ def clip(text: str, width: int) -> str:
     """The text in at most `width` cells, with an ellipsis if it had more."""
     if cell_len(text) <= width:
         return text
-    if width <= 1:
-        return "…"[:width]
-    return text[: _fitting(text, width - 1)] + "…"
+    used, kept = 0, 0
+    for _, end, size in split_graphemes(text)[0]:
+        used += size
+        if used > width - 1:
+            break
+        kept = end
+    return text[:kept] + "…" if width > 0 else ""
 
 
 def links(text: str) -> Iterator[tuple[int, int, str]]:
@@ -186,13 +190,14 @@ def message_lines(entry: Entry, setting: Setting, look: Look) -> list[Strip]:
 
 
 def _rule(text: str, width: int, ink: Style, line: Style) -> list[Segment]:
+    text = clip(text, width - 4)
     room = max(0, width - cell_len(text) - 4)
     left = room // 2
     return [Segment(" " + "─" * left, line), Segment(f" {text} ", ink), Segment("─" * (room - left), line)]
 
 
 def _header(entry: Entry, width: int, look: Look) -> list[Segment]:
-    name = "you" if entry.mine else clip(entry.sender, max(4, width - 12))
+    name = "you" if entry.mine else clip(entry.sender, max(1, width - 8))
     ink = look.friend(entry.sender) + Style(bold=True)
     return [Segment(" "), Segment(name, ink), Segment(f"  {entry.time:%H:%M}", look.quiet)]
 

@@ -164,5 +164,6 @@ def help_text(name: str = "", width: int = 80) -> Content:
             *(row(*mark) for mark in MARKS),
             Content("\n"),
         ]
-        parts.append(Content.styled("A message that begins with / is written with two: //like this", "$quiet"))
+        last = "A message that begins with / is written with two: //like this"
+        parts += [Content.styled(last[start:end] + "\n", "$quiet") for start, end in wrap(last, room + column)]
     return Content("").join(parts)

@@ -29,10 +29,10 @@ LIGHT = Theme(
     name="relay-light",
     primary="#1467c2",
     secondary="#4f7096",
-    accent="#8c5f0e",
-    warning="#8c5f0e",
-    error="#b2354a",
-    success="#2f7b3b",
+    accent="#805506",
+    warning="#805506",
+    error="#a62941",
+    success="#2a6f35",
     foreground="#1f252d",
     background="#fbfbfb",
     surface="#f3f4f6",
@@ -46,8 +46,8 @@ _ON_DARK = (
     "#1ad1d1", "#41c8f6", "#87bafd", "#b0adfe", "#d79df0", "#f294ca",
 )  # fmt: skip
 _ON_LIGHT = (
-    "#b2354a", "#a94608", "#8c5f0e", "#736c01", "#3f7b04", "#107c5a",
-    "#117878", "#0e7492", "#1467c2", "#6356bf", "#8a46a7", "#a5397e",
+    "#a62941", "#9a3f07", "#805506", "#686108", "#386f03", "#077051",
+    "#0c6d6d", "#076985", "#085db4", "#594bb4", "#803b9c", "#992e73",
 )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """What Tab makes of an unfinished word."""
 
-
 import pytest
 from relay_chat.model.completion import Words, common_start, complete
 

@@ -31,7 +31,7 @@ def test_everything_can_be_read(theme: Theme, palette: tuple[str, ...]) -> None:
 
 
 def test_a_friend_keeps_her_colour() -> None:
-    assert [friend_colour("alice", True), friend_colour("alice", False)] == ["#f294ca", "#a5397e"]
+    assert [friend_colour("alice", True), friend_colour("alice", False)] == ["#f294ca", "#992e73"]
     assert len({friend_colour(f"user{number}", True) for number in range(200)}) == len(_ON_DARK)
 
 

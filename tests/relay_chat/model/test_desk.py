@@ -1,0 +1,149 @@
+"""What a person does, against a real relay, without a terminal. The chat as a whole: tests/relay_chat/test_app.py."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from relay_chat.model.desk import Desk
+from relay_chat.model.entries import Mark
+from relay_chat.model.search import find_newer, find_older, pattern_of
+from relay_client import errors
+from relay_client.aio import Client
+
+from tests.process import DEADLINE_S
+from tests.relay_chat.stage import run
+from tests.relay_client.town import Town
+
+
+class Notes:
+    """What a desk tells."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.changes = 0
+
+    def changed(self, name: str | None) -> None:
+        self.changes += 1
+
+    def tell(self, sentence: str, is_problem: bool) -> None:
+        self.told.append(sentence)
+
+
+@asynccontextmanager
+async def desk_of(town: Town, user: str) -> AsyncIterator[tuple[Desk, Notes]]:
+    notes = Notes()
+    desk = Desk(Client(town.url(user), device="chat", start=0, receive=False), notes.changed, notes.tell)
+    await desk.start()
+    await until(lambda: desk.ready)
+    yield desk, notes
+    await desk.stop(DEADLINE_S)
+
+
+async def until(ready: Callable[[], object]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not ready():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+def test_messages_go_out_in_order_and_tell_their_fate(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, bob, _ = users
+
+    async def test() -> None:
+        async with desk_of(shared, alice) as (desk, _), desk_of(shared, bob) as (other, _):
+            conversation = await desk.open(desk.book.named(bob))
+            entries = [desk.send(conversation, str(number)) for number in range(300)]  # more than may be under way
+            assert desk.unsent == 300 and conversation.mark(entries[0]) is Mark.QUEUED
+            await until(lambda: desk.unsent == 0)
+            assert [entry.offset for entry in entries] == list(range(1, 301))
+            assert conversation.timeline.entries == entries and conversation.waiting == []
+            assert conversation.unread == 0
+            there = await other.open(conversation.name)
+            await until(lambda: there.head == 300 and there.timeline.following)
+            assert there.unread == 300 and there.new_from == 1
+            other.seen(there)
+            await until(lambda: conversation.mark(entries[-1]) is Mark.READ)
+
+    run(test)
+
+
+def test_what_the_relay_refuses_is_marked(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, _, _ = users
+
+    async def test() -> None:
+        async with desk_of(shared, alice) as (desk, _):
+            conversation = await desk.open(desk.book.named(f"{alice}-nobody"))
+            entry = desk.send(conversation, "hello")
+            await until(lambda: entry.error)
+            assert conversation.mark(entry) is Mark.FAILED and desk.unsent == 0
+            desk.discard_failed(conversation)
+            assert conversation.waiting == []
+
+    run(test)
+
+
+def test_rooms(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, bob, _ = users
+    room = f"#desk-{alice}"
+
+    async def test() -> None:
+        async with desk_of(shared, alice) as (desk, _), desk_of(shared, bob) as (other, notes):
+            made = await desk.create(room, "Plans", public=False)
+            assert (made.title, made.role) == ("Plans", "owner")
+            await desk.client.rooms.invite(room, bob)
+            await until(lambda: f"{alice} invites you to {room}" in notes.told)
+            assert other.book.get(room).is_invitation
+            joined = await other.join(room)
+            desk.send(made, "hello")
+            await until(lambda: joined.unread == 1)
+            await desk.open(room)
+            await until(lambda: made.member_names == (alice, bob))
+            await desk.client.rooms.remove(room, bob)
+            await until(lambda: f"{alice} put you out of {room}" in notes.told)
+            await until(lambda: other.book.rooms() == [])
+            with pytest.raises(errors.CallFailed):
+                await other.join(room)
+
+    run(test)
+
+
+def test_search_goes_through_what_is_not_in_memory(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, bob, _ = users
+
+    async def test() -> None:
+        async with desk_of(shared, alice) as (desk, _):
+            conversation = await desk.open(desk.book.named(bob))
+            for number in range(1, 701):
+                desk.send(conversation, "a. b" if number in (2, 690) else f"number {number}")
+            await until(lambda: desk.unsent == 0)
+            await desk.load_newest(conversation)
+            passed: list[int | None] = []
+            found = [701]
+            while at := await find_older(
+                desk, conversation, pattern_of("A. B"), found[-1], lambda e: passed.append(e.offset)
+            ):
+                found.append(at)
+            assert found == [701, 690, 2] and passed
+            await desk.show(conversation, 2)
+            assert conversation.timeline.index_of(2) == 1 and not conversation.timeline.following
+            assert await find_newer(desk, conversation, pattern_of("a. b"), 2, lambda e: None) == 690
+            assert await find_newer(desk, conversation, pattern_of("a. b"), 690, lambda e: None) is None
+
+    run(test)
+
+
+def test_a_whole_message(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, bob, _ = users
+
+    async def test() -> None:
+        async with desk_of(shared, alice) as (desk, _):
+            conversation = await desk.open(desk.book.named(bob))
+            desk.send(conversation, "x" * 60_000)
+            await until(lambda: desk.unsent == 0)
+            sender, text = await desk.whole(conversation, 1)
+            assert sender == alice and text.startswith("x" * 50_000 + "\n\n… 10,000 more")
+            assert (await desk.whole(conversation, 9))[1] == "this message is no longer kept"
+
+    run(test)
