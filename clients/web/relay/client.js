@@ -4,6 +4,7 @@ import { Account } from "./account.js";
 import { CloseCode } from "./codes.js";
 import { Engine } from "./engine.js";
 import { RelayError } from "./errors.js";
+import { files } from "./files.js";
 import { Listeners } from "./listeners.js";
 import { RELAY, conversationOf, otherEnd, prepareName, userOf } from "./names.js";
 import { decode } from "./packets.js";
@@ -112,6 +113,13 @@ export class Relay {
     this.receipts = receipts(ask, stand, () => this.user);
     this.blocks = blocks(ask);
     this.devices = devices(ask);
+    this.files = files({
+      open: (to, service, data) => this.open(to, service, data),
+      call: (to, method, args) => this.call(to, method, args),
+      send: (to, value, options) => this.send(to, value, options),
+      whenOpen: (options) => this.whenOpen(options),
+      newId,
+    });
   }
 
   /** @returns {import("./link.js").State} */

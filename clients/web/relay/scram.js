@@ -1,8 +1,12 @@
-/** Both ways to log in (section 7): SCRAM-SHA-256, and resume tickets. WebCrypto does the work. */
+/**
+ * Both ways to log in (section 7): SCRAM-SHA-256, and resume tickets. WebCrypto does the work; where a page is not trusted
+ * with it (plain http, not localhost) our own SHA-256 does.
+ */
 
 import { CloseCode } from "./codes.js";
 import { RelayError } from "./errors.js";
 import { preparePassword } from "./names.js";
+import { Sha256, hmacWith, pbkdf2 } from "./sha256.js";
 
 const ITERATIONS_MIN = 4096;
 const ITERATIONS_MAX = 1000000;
@@ -13,17 +17,12 @@ const HMAC = { name: "HMAC", hash: "SHA-256" };
 const utf8 = new TextEncoder();
 const text = new TextDecoder();
 
-/** What proves the relay, and us with a ticket. It cannot be read out again, only used. @typedef {CryptoKey} ServerKey */
+/** What proves the relay, and us with a ticket. A CryptoKey cannot be read out again, only used. @typedef {CryptoKey | Uint8Array} ServerKey */
 
 /** @param {string} sentence @returns {RelayError} */
 const forged = (sentence) => new RelayError(CloseCode.LOGIN_FAILED, sentence, "FORGED_RELAY");
 
-/** @returns {SubtleCrypto} */
-function subtle() {
-  const found = globalThis.crypto?.subtle;
-  if (!found) throw new RelayError(0, "this page has no WebCrypto: open it over https, or as localhost", "LOGIN_NEEDED");
-  return found;
-}
+const subtle = () => globalThis.crypto?.subtle;
 
 /** @param {number} size */
 export const randomBytes = (size) => globalThis.crypto.getRandomValues(new Uint8Array(size));
@@ -33,14 +32,23 @@ const base64 = (bytes) => btoa(String.fromCharCode(...bytes));
 /** @param {string} encoded */
 const fromBase64 = (encoded) => Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
 
-/** @param {CryptoKey | Uint8Array} key @param {Uint8Array} message */
+/** @param {ServerKey} key @param {Uint8Array} message */
 async function hmac(key, message) {
+  if (!subtle()) return hmacWith(/** @type {Uint8Array} */ (key))(message);
   const usable = key instanceof Uint8Array ? await importKey(key) : key;
-  return new Uint8Array(await subtle().sign("HMAC", usable, /** @type {BufferSource} */ (message)));
+  return new Uint8Array(await subtle().sign("HMAC", /** @type {CryptoKey} */ (usable), /** @type {BufferSource} */ (message)));
 }
 
 /** @param {Uint8Array} raw @returns {Promise<ServerKey>} */
-export const importKey = (raw) => subtle().importKey("raw", /** @type {BufferSource} */ (raw), HMAC, false, ["sign"]);
+export async function importKey(raw) {
+  return subtle() ? await subtle().importKey("raw", /** @type {BufferSource} */ (raw), HMAC, false, ["sign"]) : raw;
+}
+
+/** @param {Uint8Array} bytes */
+async function hash(bytes) {
+  if (!subtle()) return new Sha256().update(bytes).digest();
+  return new Uint8Array(await subtle().digest("SHA-256", /** @type {BufferSource} */ (bytes)));
+}
 
 /** @param {Uint8Array} left @param {Uint8Array} right */
 function same(left, right) {
@@ -77,7 +85,7 @@ export class Scram {
     const { nonce, salt, iterations } = this.#read(challenge);
     const salted = await derive(this.password, salt, iterations);
     const clientKey = await hmac(salted, utf8.encode("Client Key"));
-    const storedKey = new Uint8Array(await subtle().digest("SHA-256", clientKey));
+    const storedKey = await hash(clientKey);
     const final = `c=biws,r=${nonce}`;
     const authMessage = utf8.encode(`${this.firstBare},${challenge},${final}`);
     const signature = await hmac(storedKey, authMessage);
@@ -111,6 +119,7 @@ export class Scram {
 
 /** @param {string} password @param {Uint8Array} salt @param {number} iterations */
 async function derive(password, salt, iterations) {
+  if (!subtle()) return pbkdf2(utf8.encode(password), salt, iterations);
   const key = await subtle().importKey("raw", utf8.encode(password), "PBKDF2", false, ["deriveBits"]);
   const how = { name: "PBKDF2", hash: "SHA-256", salt: /** @type {BufferSource} */ (salt), iterations };
   return new Uint8Array(await subtle().deriveBits(how, key, 256));

@@ -46,13 +46,13 @@ export function packValue(value) {
 }
 
 /**
- * What a body says: a string, the msgpack value, or the bytes themselves for any other content type.
+ * What a body says: a string, the msgpack value (of the announcement of a file, too), or the bytes themselves for any other content type.
  * @param {string} contentType @param {Uint8Array} body @returns {unknown} undefined if the body is not what its type claims
  */
 export function decodeBody(contentType, body) {
   try {
     if (contentType === TEXT || contentType.startsWith(`${TEXT};`)) return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
-    if (contentType === MSGPACK) return unpackValue(body);
+    if (contentType === MSGPACK || contentType === FILE) return unpackValue(body);
   } catch {
     return undefined;
   }
