@@ -337,7 +337,7 @@ async function settle(options) {
   if (!webSocket) throw new RelayError(0, 'there is no WebSocket here; in Node: webSocket: (await import("ws")).WebSocket', "BAD_VALUE");
   const scope = `${user}@${new URL(url).host}${new URL(url).pathname}`;
   const device = options.device ?? (await ownDevice(storage, `device/${scope}`));
-  const remember = (options.remember ?? true) && storage.lasting;
+  const remember = (options.remember ?? true) && storage.lasting && (storage.keepsKeys ?? true);
   const account = new Account({ user, device, password: options.password, storage, key: `ticket/${scope}/${device}`, remember });
   const share = options.tabs ?? (storage.lasting && canShare());
   const sharing = share || null;

@@ -2,12 +2,13 @@
 
 /**
  * `entries` gives what begins with a prefix, by key. `write` is atomic: all of it or nothing; undefined deletes. It resolves when
- * a new page would see it. Values are structured-cloneable.
+ * a new page would see it. Values are structured-cloneable; `keepsKeys` (true) says whether CryptoKeys are, too.
  * @typedef {{
  *   get(key: string): Promise<any>,
  *   entries(prefix: string): Promise<[string, any][]>,
  *   write(changes: Map<string, any>): Promise<void>,
  *   lasting: boolean,
+ *   keepsKeys?: boolean,
  * }} Storage
  */
 
