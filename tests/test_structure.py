@@ -72,6 +72,8 @@ PLACES |= {"clients/bots": ("bots", "tests/bots"), "loadtest": ("loadtest", "tes
 TESTED_ELSEWHERE = {
     "relay/__main__.py": "tests/test_structure.py",
     "relay/store/base.py": "tests/store/contract.py",
+    "relay/store/files.py": "tests/store/contract_files.py",
+    "relay/store/memory_files.py": "tests/store/contract_files.py",
 }
 
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc", "tools"}

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from relay.protocol.codes import ErrorCode
 from relay.protocol.runs import payloads
 from relay.protocol.scram import Credentials
+from relay.store.files import FileReader, FileStore
 
 
 class Append(NamedTuple):
@@ -248,7 +249,7 @@ class AccountExistsError(StoreError):
     """An account of this name exists already."""
 
 
-class Reader(ABC):
+class Reader(FileReader, ABC):
     """The read side of a store, for one thread. It sees everything that was committed before the call."""
 
     @abstractmethod
@@ -349,7 +350,7 @@ class Reader(ABC):
         """Release the files. Calling it twice is allowed."""
 
 
-class Store(Reader):
+class Store(Reader, FileStore):
     """The whole store, for the one thread that writes. Every method that changes something is one durable
     transaction: when it returns, the change survives a power cut. Any of them may also raise StoreFullError, or a plain
     StoreError when another program holds the database for too long (then nothing changed), or StoreBrokenError.

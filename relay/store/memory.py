@@ -44,6 +44,7 @@ from relay.store.base import (
     quota_exceeded,
     together,
 )
+from relay.store.memory_files import MemoryFileReader, MemoryFiles, MemoryFileStore
 
 
 @dataclass(slots=True)
@@ -116,10 +117,13 @@ class _Room:
     roles: dict[str, Role] = field(default_factory=dict)
 
 
-class _MemoryReader(Reader):
+class _MemoryReader(MemoryFileReader, Reader):
     """Reads what the store holds. Other threads may do so while it changes: every look at a container is one step."""
 
-    def __init__(self, users: dict[str, _User], logs: dict[str, _Log], rooms: dict[str, _Room]) -> None:
+    def __init__(
+        self, users: dict[str, _User], logs: dict[str, _Log], rooms: dict[str, _Room], files: MemoryFiles
+    ) -> None:
+        super().__init__(files)
         self._users = users
         self._logs = logs
         self._rooms = rooms
@@ -271,11 +275,13 @@ class _MemoryReader(Reader):
         )
 
 
-class MemoryStore(_MemoryReader, Store):
+class MemoryStore(MemoryFileStore, _MemoryReader, Store):
     """A store that forgets everything with the process."""
 
     def __init__(self, retention: Retention = KEEP_ALL) -> None:
-        super().__init__({}, {}, {})
+        users: dict[str, _User] = {}
+        rooms: dict[str, _Room] = {}
+        super().__init__(users, {}, rooms, MemoryFiles(users, rooms))
         self._retention = retention
         # Logs of rooms that ended, until the next sweep.
         self._ended: list[_Log] = []
@@ -416,6 +422,7 @@ class MemoryStore(_MemoryReader, Store):
 
     def remove_account(self, name: str) -> None:
         self._user(name)
+        self._kept_files.forget_owner(name)
         del self._users[name]
         for room in list(self._rooms):
             role = self._rooms[room].roles.pop(name, None)
@@ -461,7 +468,7 @@ class MemoryStore(_MemoryReader, Store):
         return self._generation
 
     def reader(self) -> Reader:
-        return _MemoryReader(self._users, self._logs, self._rooms)
+        return _MemoryReader(self._users, self._logs, self._rooms, self._kept_files)
 
     def _append(self, item: Append, time_ms: int) -> Appended | Refusal:
         known = self._device(item.user, item.device)

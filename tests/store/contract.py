@@ -17,13 +17,14 @@ from relay.store.base import (
     Several,
     Store,
 )
+from tests.store.contract_files import FileContract
 from tests.store.contract_logins import LoginContract
 from tests.store.samples import CREDENTIALS, add_users, cursor, message, offsets, run_of, send
 
 ALL = 1_000_000
 
 
-class StoreContract(LoginContract):
+class StoreContract(LoginContract, FileContract):
     """Takes a fixture `store`: an empty one. `again` gives the same store after a restart, if it survives one."""
 
     # Appending and reading.

@@ -57,6 +57,9 @@ class Accounts:
             execute("DELETE FROM usage WHERE user_id = ?", row)
             execute("DELETE FROM members WHERE user_id = ?", row)
             execute("DELETE FROM tickets WHERE user_id = ?", row)
+            # The next sweep takes them, and their contents.
+            execute("UPDATE files SET expires_ms = 0 WHERE owner_id = ?", row)
+            execute("UPDATE uploads SET touched_ms = 0 WHERE user_id = ?", row)
             execute("DELETE FROM blocks WHERE user_id = ?1 OR blocked_id = ?1", row)
             execute("DELETE FROM users WHERE id = ?", row)
             self._note_change(name)

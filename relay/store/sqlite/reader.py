@@ -29,7 +29,8 @@ from relay.store.base import (
     Room,
     StoreBrokenError,
 )
-from relay.store.sqlite import queries
+from relay.store.files import Content, FilePage, StoredFile
+from relay.store.sqlite import files, queries
 from relay.store.sqlite.checksum import CHECKED, is_intact
 from relay.store.sqlite.database import damaged, explain, open_for_reading
 from relay.store.sqlite.index import indexed_head
@@ -205,8 +206,32 @@ class SqliteReader(Reader):
         with self._explained():
             return [_account(row) for row in self._connection.execute(f"{_ACCOUNT} ORDER BY name")]
 
+    def file(self, user: str, id: str, time_ms: int) -> StoredFile | None:
+        with self._explained():
+            return files.find_file(self._rows, user, id, time_ms)
+
+    def files(self, user: str, page: FilePage, time_ms: int) -> list[StoredFile] | None:
+        with self._explained():
+            return files.list_files(self._rows, user, page, time_ms)
+
+    def file_usage(self, user: str, time_ms: int) -> int:
+        with self._explained():
+            return files.usage(self._rows, user, time_ms)
+
+    def contents(self, after: bytes, limit: int) -> list[Content]:
+        with self._explained():
+            sql = "SELECT DISTINCT size, hash FROM files WHERE hash > ? ORDER BY hash LIMIT ?"
+            return [Content(*row) for row in self._rows(sql, (after, limit))]
+
+    def partials(self) -> list[str]:
+        with self._explained():
+            return [name for (name,) in self._rows("SELECT partial FROM uploads ORDER BY partial", ())]
+
     def close(self) -> None:
         self._connection.close()
+
+    def _rows(self, sql: str, bindings: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, bindings).fetchall()
 
     def _find(self, conversation: str) -> tuple[int, int]:
         """The id of a conversation and the first offset kept; (0, 1) for an unknown one, which is an empty one."""

@@ -179,6 +179,47 @@ CREATE INDEX usage_of_user ON usage (user_id);
 INSERT INTO facts VALUES ('counted_seq', 0), ('deleted_seq', 0);
 """
 
+_VERSION_7 = """
+-- Files that are kept. peer_id: the user it was sent to; conversation_id: the room. The content is a file beside the
+-- database under its hash. A row that has expired (0: was removed) is seen by nobody, and swept soon.
+CREATE TABLE files (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    owner_id INTEGER NOT NULL,
+    peer_id INTEGER,
+    conversation_id INTEGER,
+    upload TEXT,
+    recipient TEXT NOT NULL,
+    name TEXT NOT NULL,
+    type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    time_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX files_of_owner ON files (owner_id, upload);
+CREATE INDEX files_to_peer ON files (peer_id) WHERE peer_id IS NOT NULL;
+CREATE INDEX files_in_room ON files (conversation_id) WHERE conversation_id IS NOT NULL;
+CREATE INDEX files_of_content ON files (hash, size);
+CREATE INDEX files_by_expiry ON files (expires_ms);
+
+-- Uploads that are not complete. `reserved` counts towards the user's quota.
+CREATE TABLE uploads (
+    user_id INTEGER NOT NULL,
+    upload TEXT NOT NULL,
+    partial TEXT NOT NULL UNIQUE,
+    recipient TEXT NOT NULL,
+    name TEXT NOT NULL,
+    type TEXT NOT NULL,
+    size INTEGER,
+    hash BLOB,
+    reserved INTEGER NOT NULL,
+    touched_ms INTEGER NOT NULL,
+    PRIMARY KEY (user_id, upload)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX uploads_by_age ON uploads (touched_ms);
+"""
+
 
 def _create(database: Database) -> None:
     database.execute(_VERSION_1)
@@ -216,6 +257,10 @@ def _add_retention(database: Database) -> None:
     database.execute(_VERSION_6)
 
 
+def _add_files(database: Database) -> None:
+    database.execute(_VERSION_7)
+
+
 # Entry n leads from version n to n + 1.
 MIGRATIONS: list[Callable[[Database], None]] = [
     _create,
@@ -224,6 +269,7 @@ MIGRATIONS: list[Callable[[Database], None]] = [
     _add_runs,
     _add_tickets,
     _add_retention,
+    _add_files,
 ]
 
 

@@ -1,6 +1,6 @@
 """SqliteStore: the pieces of this package behind the interface of a store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -15,14 +15,17 @@ from relay.store.base import (
     Cursor,
     HeldTicket,
     Reader,
+    Refusal,
     Retention,
     Role,
     Store,
 )
+from relay.store.files import Begun, Content, FileTerms, NewUpload, StoredFile, Swept
 from relay.store.sqlite import queries, schema
 from relay.store.sqlite.accounts import Accounts
 from relay.store.sqlite.database import Database
 from relay.store.sqlite.devices import Devices
+from relay.store.sqlite.files import Files
 from relay.store.sqlite.index import INDEX_EVERY
 from relay.store.sqlite.log import Log
 from relay.store.sqlite.reader import SqliteReader
@@ -51,6 +54,7 @@ class SqliteStore(SqliteReader, Store):
                 self._accounts = Accounts(self._database)
             self._rooms = Rooms(self._database, self._log)
             self._tickets = HeldTickets(self._database)
+            self._files = Files(self._database)
             super().__init__(self._database.path, self._log.unindexed, self._database.connection)
         except BaseException:
             self._database.close()
@@ -182,6 +186,29 @@ class SqliteStore(SqliteReader, Store):
 
     def forget_tickets(self, now_ms: int) -> int:
         return self._tickets.forget(now_ms)
+
+    def begin_upload(self, new: NewUpload, terms: FileTerms, time_ms: int) -> StoredFile | Begun | Refusal:
+        return self._files.begin(new, terms, time_ms)
+
+    def reserve_upload(self, user: str, upload: str, size_bytes: int, terms: FileTerms, time_ms: int) -> Refusal | None:
+        return self._files.reserve(user, upload, size_bytes, terms, time_ms)
+
+    def touch_upload(self, partial: str, time_ms: int) -> None:
+        self._files.touch(partial, time_ms)
+
+    def finish_upload(
+        self, user: str, upload: str, content: Content, terms: FileTerms, time_ms: int
+    ) -> StoredFile | Refusal:
+        return self._files.finish(user, upload, content, terms, time_ms)
+
+    def drop_upload(self, user: str, upload: str) -> None:
+        self._files.drop(user, upload)
+
+    def remove_file(self, user: str, id: str, time_ms: int) -> bool:
+        return self._files.remove(user, id, time_ms)
+
+    def sweep_files(self, terms: FileTerms, busy: Collection[str], time_ms: int, limit: int) -> Swept:
+        return self._files.sweep(terms, busy, time_ms, limit)
 
     def secret(self) -> bytes:
         with self._database.reading():
