@@ -110,6 +110,10 @@ class FileReader(ABC):
         """The contents that files refer to, by hash, with hashes above `after`."""
 
     @abstractmethod
+    def has_content(self, hash: bytes) -> bool:
+        """Whether any file refers to this content."""
+
+    @abstractmethod
     def partials(self) -> list[str]:
         """The partial files of all unfinished uploads."""
 

@@ -239,6 +239,9 @@ class MemoryFileReader(FileReader):
     def contents(self, after: bytes, limit: int) -> list[Content]:
         return [found for found in self._kept_files.contents() if found.hash > after][:limit]
 
+    def has_content(self, hash: bytes) -> bool:
+        return any(content.hash == hash for content in self._kept_files.contents())
+
     def partials(self) -> list[str]:
         return self._kept_files.partials()
 

@@ -348,6 +348,8 @@ class FileContract:
             stored(users, new(f"u{number}", size=number), bytes([number]) * 32)
         assert users.contents(b"", 2) == [Content(1, b"\x01" * 32), Content(2, b"\x02" * 32)]
         assert users.contents(b"\x02" * 32, 2) == [Content(3, b"\x03" * 32)]
+        assert users.has_content(b"\x02" * 32)
+        assert not users.has_content(b"\x04" * 32)
 
     def test_another_thread_s_reader_sees_files(self, users: Store) -> None:
         file = stored(users, new())

@@ -223,6 +223,10 @@ class SqliteReader(Reader):
             sql = "SELECT DISTINCT size, hash FROM files WHERE hash > ? ORDER BY hash LIMIT ?"
             return [Content(*row) for row in self._rows(sql, (after, limit))]
 
+    def has_content(self, hash: bytes) -> bool:
+        with self._explained():
+            return bool(self._rows("SELECT 1 FROM files WHERE hash = ? LIMIT 1", (hash,)))
+
     def partials(self) -> list[str]:
         with self._explained():
             return [name for (name,) in self._rows("SELECT partial FROM uploads ORDER BY partial", ())]
