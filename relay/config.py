@@ -262,6 +262,33 @@ class Settings:
         _number_of("bytes", 0, 2**50),
         "Kept messages that one user has sent; more are refused until some are deleted by age or size. 0 is no limit.",
     )
+    files_quota_mb: int = _setting(
+        1024,
+        _number_of("megabytes", 0, 2**30),
+        "Files that the relay keeps for one user, in MiB; more are refused until some are removed. 0 is no limit.",
+    )
+    file_max_mb: int = _setting(
+        0, _number_of("megabytes", 0, 2**30), "The largest file that the relay takes, in MiB. 0: what the quota allows."
+    )
+    files_keep_days: int = _setting(
+        30, _number_of("days", 0, 36_500), "A file is deleted so long after it was sent; 0 keeps it for ever."
+    )
+    uploads_keep_hours: int = _setting(
+        24,
+        _number_of("hours", 1, 8_760),
+        "An unfinished upload that nobody has gone on with for so long is deleted.",
+    )
+    transfers_max: int = _setting(
+        200,
+        _number_of("transfers", 1, 100_000),
+        "Uploads and downloads at a time, each of which takes up to 2 MiB of memory and two open files.",
+    )
+    transfers_per_user_max: int = _setting(
+        32, _number_of("transfers", 1, 100_000), "Uploads and downloads of one user at a time."
+    )
+    transfer_timeout_s: float = _setting(
+        120.0, _seconds(0.1, 86_400), "An upload or download that stands still for so long is ended; it can be resumed."
+    )
     device_expiry_days: int = _setting(
         90,
         _number_of("days", 0, 36_500),

@@ -23,6 +23,7 @@ from relay.auth.authenticator import Admit, Authenticator, Decision
 from relay.auth.throttle import Throttle
 from relay.auth.tickets import Tickets
 from relay.config import Settings
+from relay.files.service import FileService, TransferLimits
 from relay.http.reception import House, Reception
 from relay.http.site import Site
 from relay.hub import HubPost, wait_for
@@ -36,6 +37,8 @@ from relay.session.outbox import Turn
 from relay.session.registry import Registry
 from relay.session.session import Session, Surroundings
 from relay.store.base import Account, Answer, Append, Arrival, Refusal, Retention, Store, StoreBrokenError, StoreError
+from relay.store.blobs import BlobDirectory
+from relay.store.files import FileTerms
 from relay.store.lock import DataLock
 from relay.store.sqlite import SqliteStore
 from relay.store.worker import StoreWorker
@@ -68,6 +71,12 @@ _DAY_MS = 24 * 3600 * 1000
 
 # What need not be kept any more is deleted so often, in pieces. It costs two look-ups when there is nothing.
 _SWEEP_S = 5.0
+
+_HOUR_MS = 3600 * 1000
+_MIB = 1024 * 1024
+
+# A transfer has two open files, and one more for a moment.
+_DESCRIPTORS_PER_TRANSFER = 3
 
 # The tickets of live sessions are made good for longer so many times in a lifetime, a few at a time, because the
 # thread that does it is the one that stores messages.
@@ -137,6 +146,7 @@ class Relay:
         self._forgetting = _Trouble("unused devices cannot be forgotten")
         self._sweeping = _Trouble("old messages cannot be deleted")
         self._expire_at = time.monotonic() + _EXPIRE_EVERY_S
+        self._clearing = _Trouble("files that have expired cannot be deleted")
         self._keeping = _Trouble("tickets of live sessions are not kept")
 
     @property
@@ -164,6 +174,8 @@ class Relay:
             gevent.spawn(_every, _HOUSEKEEPING_S, self._housekeep),
             gevent.spawn(_every, _FORGET_S, self._forget_devices),
             gevent.spawn(_every, _SWEEP_S, self._sweep),
+            gevent.spawn(_every, _SWEEP_S, self._sweep_files),
+            gevent.spawn(self._clear_files),
         ]
         if self._tickets.enabled:
             every_s = self.settings.ticket_lifetime_s / _KEEPS_PER_LIFETIME
@@ -185,6 +197,7 @@ class Relay:
         for listener in self._listeners:
             listener.stop()
         self._handshake.stop()
+        self.files.stop()
         for session in self.registry.sessions():
             session.hold()
         try:
@@ -207,10 +220,22 @@ class Relay:
                 settings.calls_in_flight_max,
                 Bounds(settings.room_members_max, settings.rooms_per_user_max),
                 StreamLimits(settings.streams_max, _OPENING_MAX, settings.outbox_max_bytes),
+                _file_terms(settings),
             ),
         )
+        self.files = FileService(
+            self.router.streams,
+            self._worker,
+            self._contents,
+            terms=_file_terms(settings),
+            limits=TransferLimits(
+                _transfers_max(settings), settings.transfers_per_user_max, settings.transfer_timeout_s
+            ),
+            clock_ms=_clock_ms,
+        )
+        self.router.serve = self.files.end_for
         self.registry = Registry(
-            min(settings.connections_max, _descriptors() - _DESCRIPTORS_RESERVED),
+            min(settings.connections_max, _descriptors_for_connections(settings)),
             settings.connections_per_address_max,
             (settings.keepalive_interval_s, settings.keepalive_timeout_s),
             settings.slow_reader_timeout_s,
@@ -260,6 +285,8 @@ class Relay:
         """Lock the data directory and start the store's threads; `opened` learns how to undo that."""
         self._lock = DataLock(self.settings.data)
         opened.callback(self._lock.release)
+        self._contents = BlobDirectory(self.settings.data)
+        opened.callback(self._contents.close)
         hub_post = HubPost()
         opened.callback(hub_post.close)
         settings = self.settings
@@ -385,6 +412,19 @@ class Relay:
     def _sweep(self) -> None:
         self._worker.write(lambda store: store.sweep(_clock_ms()), self._sweeping.note)
 
+    def _sweep_files(self) -> None:
+        try:
+            self.files.sweep()
+            self._clearing.note(None)
+        except StoreError as error:
+            self._clearing.note(error)
+
+    def _clear_files(self) -> None:
+        try:
+            self.files.clear()
+        except StoreError as error:
+            log.error("what was left of files by an earlier run cannot be deleted: %s", error)
+
 
 def run(settings: Settings) -> int:
     """Run a relay until a signal ends it; returns the process's exit code. Raises StartError."""
@@ -451,6 +491,24 @@ def _clock_ms() -> int:
 
 def _descriptors() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def _transfers_max(settings: Settings) -> int:
+    """Where few files may be open, most of them are for connections."""
+    return min(settings.transfers_max, max(1, (_descriptors() - _DESCRIPTORS_RESERVED) // 16))
+
+
+def _descriptors_for_connections(settings: Settings) -> int:
+    return _descriptors() - _DESCRIPTORS_RESERVED - _DESCRIPTORS_PER_TRANSFER * _transfers_max(settings)
+
+
+def _file_terms(settings: Settings) -> FileTerms:
+    return FileTerms(
+        settings.files_quota_mb * _MIB,
+        settings.file_max_mb * _MIB,
+        settings.files_keep_days * _DAY_MS,
+        settings.uploads_keep_hours * _HOUR_MS,
+    )
 
 
 def _raise_descriptor_limit() -> None:

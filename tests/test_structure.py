@@ -39,7 +39,16 @@ LAYERS = {
     "relay.http": layer("relay.transport", others="gevent h11 wsproto"),
     "relay.store": layer("relay.protocol", others="apsw"),
     "relay.auth": layer("relay.protocol", "relay.store.base"),
-    "relay.router": layer("relay.protocol", "relay.store.base", others="msgpack"),
+    "relay.router": layer("relay.protocol", "relay.store.base", "relay.store.files", others="msgpack"),
+    "relay.files": layer(
+        "relay.protocol",
+        "relay.router",
+        "relay.store.base",
+        "relay.store.files",
+        "relay.store.blobs",
+        "relay.hub",
+        others="gevent",
+    ),
     "relay.session": layer(
         "relay.protocol", "relay.transport", "relay.auth", "relay.router", "relay.store.base", others="gevent"
     ),

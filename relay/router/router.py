@@ -20,8 +20,9 @@ from relay.router.membership import Bounds
 from relay.router.presence import Presence
 from relay.router.receipts import MEMBERS_MAX, Receipts
 from relay.router.rooms import LiveRooms
-from relay.router.streams import StreamLimits, StreamTable
+from relay.router.streams import StreamEnd, StreamLimits, StreamTable
 from relay.router.subscriber import Subscriber
+from relay.store.files import FileTerms
 
 
 class Limits(NamedTuple):
@@ -31,6 +32,7 @@ class Limits(NamedTuple):
     calls_in_flight_max: int
     rooms: Bounds
     streams: StreamLimits = StreamLimits()
+    files: FileTerms = FileTerms()
 
 
 class Clocks(NamedTuple):
@@ -54,6 +56,8 @@ class Router:
         self.blocks = Blocks(self.directory)
         self.calls = CallTable(self.directory, limits.calls_in_flight_max)
         self.streams = StreamTable(self.directory, limits.streams)
+        # Makes the relay's own end for an OPEN to it, or says why not.
+        self.serve: Callable[[Subscriber, Open], StreamEnd | tuple[ErrorCode, str]] = _serve_nothing
         self.presence = Presence(self.directory, clocks.time_ms)
         self.receipts = Receipts(self._receipt_sessions)
         self.conversations = Conversations(self.directory, self.rooms, self.receipts, log, clocks.time_ms)
@@ -122,7 +126,13 @@ class Router:
 
     def open_stream(self, opener: Subscriber, packet: Open, frame: bytes) -> None:
         """Forward an OPEN, or refuse it."""
-        if self.blocks.blocks(user_of(packet.to), opener.user):
+        if packet.to == RELAY:
+            end = self.serve(opener, packet)
+            if isinstance(end, tuple):
+                opener.outlet.push(encode(Reset(RELAY, opener.address, packet.id | 1, *end)))
+            else:
+                self.streams.open(opener, packet, frame, self._monotonic_s(), end)
+        elif self.blocks.blocks(user_of(packet.to), opener.user):
             sentence = f"{user_of(packet.to)} does not take streams from you"
             opener.outlet.push(encode(Reset(RELAY, opener.address, packet.id | 1, ErrorCode.BLOCKED, sentence)))
         else:
@@ -166,3 +176,7 @@ class Router:
             sessions = list(self.rooms.sessions_in(conversation))
             return sessions if len(sessions) <= MEMBERS_MAX else None
         return [session for user in dict.fromkeys(members) for session in self.directory.sessions_of(user)]
+
+
+def _serve_nothing(opener: Subscriber, packet: Open) -> tuple[ErrorCode, str]:
+    return ErrorCode.NO_SUCH_SERVICE, f"the relay offers no service {packet.service!r}"

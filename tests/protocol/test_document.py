@@ -154,7 +154,7 @@ def test_limits_of_the_login() -> None:
         assert row(f"`{name}`", str(getattr(scram, name))).search(LIMITS)
 
 
-LIMITING_SETTINGS = [name for name in DECLARATIONS if re.search(r"_(max|s|bytes|days|iterations)$", name)]
+LIMITING_SETTINGS = [name for name in DECLARATIONS if re.search(r"_(max|s|bytes|mb|hours|days|iterations)$", name)]
 
 
 @pytest.mark.parametrize("name", LIMITING_SETTINGS)

@@ -10,7 +10,7 @@ from relay.router.methods import METHODS
 from tests.router.town import Town
 
 # Methods that take no argument of a fixed type, so that nothing can be wrong with it.
-WITHOUT_ARGUMENTS = {"messages.sync", "presence.list", "relay.info", "blocks.list", "devices.list"}
+WITHOUT_ARGUMENTS = {"messages.sync", "presence.list", "relay.info", "blocks.list", "devices.list", "files.usage"}
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -10,14 +10,20 @@ from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import METHOD_MAX_BYTES
 from relay.protocol.packets import Call
 from relay.router.calls import timeout_problem
-from relay.router.methods import basics, history, people, rooms
+from relay.router.methods import basics, files, history, people, rooms
 from relay.router.methods.reply import Arguments, Method, RefusedError, Reply
 from relay.router.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from relay.router.router import Router
 
-METHODS: dict[str, Method] = {**basics.METHODS, **rooms.METHODS, **history.METHODS, **people.METHODS}
+METHODS: dict[str, Method] = {
+    **basics.METHODS,
+    **rooms.METHODS,
+    **history.METHODS,
+    **people.METHODS,
+    **files.METHODS,
+}
 
 
 def answer(router: "Router", session: Subscriber, call: Call) -> None:
