@@ -260,7 +260,7 @@ def test_a_socket_file_of_the_listener_before_the_bad_one_is_removed(house: Hous
 
 def test_a_directory_that_cannot_be_used_is_said(house: House) -> None:
     (house.root / "file").touch()
-    assert "--data" in failing(house, "cannot be used", data=house.root / "file" / "data")
+    assert "--data" in failing(house, "is no directory", data=house.root / "file" / "data")
 
 
 def test_a_second_relay_on_the_same_directory_is_refused(house: House) -> None:

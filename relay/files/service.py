@@ -158,7 +158,8 @@ class FileService:
             return
         over = self._discarding[hash] = Event()
         try:
-            if not self.read(lambda reader: reader.has_content(hash)):
+            # Behind everything that was to be written before.
+            if not self.write(lambda store: store.has_content(hash)):
                 self.disk.run(self.directory.remove_blob, hash)
         finally:
             del self._discarding[hash]
@@ -180,13 +181,13 @@ class FileService:
         raises StoreError.
         """
         partials = self.disk.run(self.directory.partial_names)
-        partials -= set(self.read(lambda reader: reader.partials()))
+        partials -= set(self.write(lambda store: store.partials()))
         partials -= set(self._busy())
         for name in partials:
             self.disk.run(self.directory.remove_partial, name)
         orphans = self.disk.run(self.directory.hashes)
         after = b""
-        while contents := self.read(partial(_read_contents, after)):
+        while contents := self.write(partial(_read_contents, after)):
             orphans -= {content.hash for content in contents}
             after = contents[-1].hash
         for hash in orphans:
