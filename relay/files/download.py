@@ -83,7 +83,7 @@ class DownloadTransfer:
                 reading.wait()
         end.send([encode_record(End(file.size, file.hash))], patience_s)
         end.finish()
-        end.wait_finished(patience_s)
+        end.wait_finished()
 
 
 def _pieces(offset: int, size: int) -> Iterator[tuple[int, int]]:

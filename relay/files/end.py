@@ -23,6 +23,9 @@ from relay.router.subscriber import Outlet, Subscriber
 if TYPE_CHECKING:
     from relay.router.gate import Lane
 
+# An end that has all it wanted may take so long to finish.
+_FINISH_S = 10.0
+
 # A DATA's body stands behind a header of so many bytes, at most.
 _BODY_HEAD_BYTES = 5
 
@@ -72,12 +75,12 @@ class TransferEnd:
             self.over = True
         self._event.set()
 
-    def stream(self, frame: bytes, lane: "Lane", size: int) -> None:
+    def stream(self, frame: Piece, lane: "Lane", size: int) -> None:
         if size:
             self.reader.feed(_body(frame, size))
             self._received += size
             lane.handle_sent(size)
-        elif isinstance(decode(frame[HEADER_BYTES:]), Finish):
+        elif isinstance(decode(bytes(frame[HEADER_BYTES:])), Finish):
             self.finished = True
         else:
             self.over = True
@@ -156,9 +159,9 @@ class TransferEnd:
             self._table.reset(self, packet, encode(packet))
             self._event.set()
 
-    def wait_finished(self, timeout_s: float) -> None:
-        """Yield until the opener has finished too, or the stream is over; reset it after that time."""
-        with gevent.Timeout(timeout_s, False):
+    def wait_finished(self) -> None:
+        """Yield until the opener has finished too, or the stream is over; reset it after some seconds."""
+        with gevent.Timeout(_FINISH_S, False):
             while not self.finished and not self.over:
                 self._event.clear()
                 self._event.wait()
@@ -182,14 +185,13 @@ def data_frame(packet: Data, body: Piece) -> bytes:
     return b"".join((length.to_bytes(HEADER_BYTES, "big"), head, marker, body))
 
 
-def _body(frame: bytes, size: int) -> Piece:
-    """The body of a DATA, in place if it stands at the end as usual."""
-    head = frame[-size - _BODY_HEAD_BYTES : -size]
-    if (
-        head.endswith(b"\xc5" + size.to_bytes(2, "big") if size < 1 << 16 else b"\xc6" + size.to_bytes(4, "big"))
-        and size >= 1 << 8
-    ):
-        return memoryview(frame)[-size:]
-    packet = decode(frame[HEADER_BYTES:])
+def _body(frame: Piece, size: int) -> Piece:
+    """The body of a DATA, in place if it stands at the end as usual. The frame may keep more than itself in memory."""
+    view = memoryview(frame)
+    head = bytes(view[-size - _BODY_HEAD_BYTES : -size])
+    marker = b"\xc5" + size.to_bytes(2, "big") if size < 1 << 16 else b"\xc6" + size.to_bytes(4, "big")
+    if size >= 1 << 8 and head.endswith(marker):
+        return view[-size:]
+    packet = decode(bytes(view[HEADER_BYTES:]))
     assert isinstance(packet, Data)
     return packet.body

@@ -88,6 +88,10 @@ class FileService:
     def __len__(self) -> int:
         return len(self._transfers)
 
+    def statistics(self) -> tuple[int, int, int]:
+        """Transfers, uploads among them, and contents that are being placed or deleted."""
+        return len(self._transfers), len(self._uploads), len(self._placing) + len(self._discarding)
+
     def end_for(self, opener: Subscriber, packet: Open) -> TransferEnd | tuple[ErrorCode, str]:
         """The relay's end for an OPEN, or why there is none. Does not yield."""
         make = _KINDS.get(packet.service)

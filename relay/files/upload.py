@@ -5,6 +5,8 @@ stays, and the next OPEN of the same upload goes on behind it. Only a whole that
 disk, and the end of the permission to send there throw it away.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from relay.files.end import TransferEnd
@@ -23,8 +25,8 @@ from relay.protocol.transfer import (
     encode_record,
     read_upload,
 )
-from relay.store.base import Refusal, Store, StoreFullError
-from relay.store.blobs import Partial
+from relay.store.base import Refusal, Store, StoreError, StoreFullError
+from relay.store.blobs import BlobDirectory, Partial
 from relay.store.files import Begun, Content, NewUpload, StoredFile
 
 if TYPE_CHECKING:
@@ -90,33 +92,33 @@ class UploadTransfer:
         disk, directory = self._service.disk, self._service.directory
         complete = disk.run(directory.recover, begun.partial)
         if complete is not None:
-            self._tell_done(self._keep(begun, complete))
+            self._tell_done(self._keep(begun, complete, partial(_recover_again, directory, begun.partial)))
             return
-        partial = self._partial = disk.run(directory.open_partial, begun.partial)
+        unfinished = self._partial = disk.run(directory.open_partial, begun.partial)
         free_bytes = disk.run(directory.free_bytes)
-        if (upload.size or 0) - partial.offset > free_bytes:
+        if (upload.size or 0) - unfinished.offset > free_bytes:
             raise StoreFullError(f"this file has {upload.size} bytes; the relay's disk has room for {free_bytes}")
-        self._end.accept({"offset": partial.offset, "chunk": FILE_CHUNK_BYTES})
-        content = self._receive(Intake(partial.offset, upload.size), partial, begun)
-        self._verify(content, partial, upload)
-        disk.run(partial.sync)
+        self._end.accept({"offset": unfinished.offset, "chunk": FILE_CHUNK_BYTES})
+        content = self._receive(Intake(unfinished.offset, upload.size), unfinished, begun)
+        self._verify(content, unfinished, upload)
+        disk.run(unfinished.sync)
         disk.run(directory.seal, begun.partial, content.hash, content.size)
-        partial.close()
-        file = self._place(begun, content)
+        unfinished.close()
+        file = self._keep(begun, content, partial(directory.place, begun.partial, content.hash, content.size))
         self._end.send([encode_record(Done(file.id, file.size, file.hash))], self._service.patience_s)
         self._end.finish()
-        self._end.wait_finished(self._service.patience_s)
+        self._end.wait_finished()
 
-    def _receive(self, intake: Intake, partial: Partial, begun: Begun) -> Content:
+    def _receive(self, intake: Intake, unfinished: Partial, begun: Begun) -> Content:
         """Take chunks until the END. Returns what that says."""
-        end, told, reserved = self._end, partial.offset, begun.reserved_bytes
+        end, told, reserved = self._end, unfinished.offset, begun.reserved_bytes
         while True:
             end.grant(WINDOW_BYTES)
             record = end.reader.next_record()
             if isinstance(record, Chunk):
                 intake.take(record)
                 reserved = self._reserve(intake.offset, reserved)
-                self._service.disk.run(partial.write, record)
+                self._service.disk.run(unfinished.write, record)
                 del record
                 if intake.offset - told >= _HAVE_EVERY_BYTES:
                     told = self._tell_have(intake.offset, told)
@@ -159,10 +161,10 @@ class UploadTransfer:
         self._end.send([record], self._service.patience_s)
         return offset
 
-    def _verify(self, content: Content, partial: Partial, upload: Upload) -> None:
-        while not self._service.disk.run(partial.catch_up, _CATCH_UP_CHUNKS):
+    def _verify(self, content: Content, unfinished: Partial, upload: Upload) -> None:
+        while not self._service.disk.run(unfinished.catch_up, _CATCH_UP_CHUNKS):
             self._end.check()
-        if partial.digest() != content.hash:
+        if unfinished.digest() != content.hash:
             self._throw_away()
             raise TransferError(
                 ErrorCode.WRONG_HASH, "the file does not have the SHA-256 that END says; all of it must be sent again"
@@ -173,16 +175,12 @@ class UploadTransfer:
                 ErrorCode.WRONG_HASH, "the file does not have the SHA-256 that it was announced with; send it again"
             )
 
-    def _place(self, begun: Begun, content: Content) -> StoredFile:
-        with self._service.placing(content.hash):
-            self._service.disk.run(self._service.directory.place, begun.partial, content.hash, content.size)
-            return self._keep(begun, content)
-
-    def _keep(self, begun: Begun, content: Content) -> StoredFile:
-        """Make the upload, whose content is in its place, a file."""
+    def _keep(self, begun: Begun, content: Content, place: Callable[[], object]) -> StoredFile:
+        """Put the content in its place, and make the upload a file."""
         service, user, upload = self._service, self._user, self._upload
         assert upload is not None
         with service.placing(content.hash):
+            service.disk.run(place)
             found = service.write(
                 lambda store: store.finish_upload(user, upload.upload, content, service.terms, service.clock_ms())
             )
@@ -197,7 +195,7 @@ class UploadTransfer:
         value: Value = {"offset": file.size, "chunk": FILE_CHUNK_BYTES, "done": [file.id, file.size, file.hash]}
         self._end.accept(value)
         self._end.finish()
-        self._end.wait_finished(self._service.patience_s)
+        self._end.wait_finished()
 
     def _throw_away(self) -> None:
         service, user, upload, begun = self._service, self._user, self._upload, self._begun
@@ -214,8 +212,8 @@ class UploadTransfer:
         if self._partial is not None:
             self._partial.close()
         if self._begun is not None:
-            partial, service = self._begun.partial, self._service
-            service.write(lambda store: store.touch_upload(partial, service.clock_ms()))
+            name, service = self._begun.partial, self._service
+            service.write(lambda store: store.touch_upload(name, service.clock_ms()))
 
 
 def _read_opening(end: TransferEnd) -> Upload:
@@ -231,6 +229,12 @@ def opening_value(end: TransferEnd) -> Value:
         return decode_body(end.packet.content_type, end.packet.body)
     except PayloadError as error:
         raise TransferError(ErrorCode.BAD_ARGUMENTS, str(error)) from None
+
+
+def _recover_again(directory: BlobDirectory, name: str) -> None:
+    """What was placed may have been deleted, as long as it was nobody's. Raises StoreError then."""
+    if directory.recover(name) is None:
+        raise StoreError("what the relay had of this upload was deleted meanwhile; send it again")
 
 
 def _accepted(found: StoredFile | Begun | Refusal) -> StoredFile | Begun:
