@@ -171,6 +171,7 @@ class Agent:
             self._keepers.sweep()
             if run is not None:
                 run.close()
+            self._keepers.prepare()
 
     def _take_keeper(self) -> Kept:
         try:

@@ -48,7 +48,7 @@ class Execution:
     ConnectionLost or StreamClosed if the run ends otherwise. `close`, and leaving a `with` block, gives the run up.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three have defaults and are named
         self,
         client: Client,
         to: str,
@@ -63,6 +63,7 @@ class Execution:
         self._changed = threading.Condition()
         self._granted = 0
         self._over = False
+        self._exited = False
 
     @property
     def peer(self) -> str:
@@ -135,6 +136,7 @@ class Execution:
                 elif isinstance(record, Stdout | Stderr):
                     yield record
                 elif isinstance(record, Exit):
+                    self._exited = True
                     self._end()
                     self._stream.close()
                     yield record
@@ -144,7 +146,8 @@ class Execution:
     def close(self, sentence: str = "the caller is gone") -> None:
         """Give the run up, unless it is over: the agent ends the command."""
         self._end()
-        self._stream.reset(ErrorCode.CANCELLED, sentence)
+        if not self._exited:
+            self._stream.reset(ErrorCode.CANCELLED, sentence)
 
     def __enter__(self) -> Self:
         return self

@@ -49,8 +49,8 @@ class Order(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a command ended. `code` as subprocess has it (-9: by signal 9); `reason`: "time", "processes", "lost" or none;
-    `left`: processes that could not be ended."""
+    """How a command ended. `code` as subprocess has it (-9: by signal 9); `reason`: "time", "processes", "lost" or
+    none; `left`: processes that could not be ended."""
 
     code: int
     reason: str
@@ -141,13 +141,14 @@ class Keepers:
         self._lock = threading.Lock()
         self._known: dict[int, Kept] = {}
         self._spare: Kept | None = None
+        self._closed = False
         if adopt:
             keeper.become_subreaper()
 
     def prepare(self) -> None:
-        """Have one ready."""
-        with self._lock:
-            if self._spare is None:
+        """Have one ready, if that is possible."""
+        with self._lock, contextlib.suppress(OSError):  # `take` will say so
+            if self._spare is None and not self._closed:
                 self._spare = self._make()
 
     def take(self) -> Kept:
@@ -172,6 +173,7 @@ class Keepers:
         with self._lock:
             known = list(self._known.values())
             self._spare = None
+            self._closed = True
         for kept in known:
             self.release(kept)
         self.sweep()

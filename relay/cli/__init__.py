@@ -8,10 +8,12 @@ import click
 
 from relay import __version__
 from relay.cli.accounts import user
+from relay.cli.agent import agent
 from relay.cli.bot import bot
 from relay.cli.chat import chat
 from relay.cli.completion import completion
 from relay.cli.data import backup, export, import_, restore, verify
+from relay.cli.execute import exec_
 from relay.cli.files import file
 from relay.cli.history import conversations, device, history, receipts
 from relay.cli.listen import listen
@@ -27,8 +29,9 @@ from relay.cli.tunnel import expose, forward
 root = Root(
     "relay",
     sections={
-        "Talk": [login, logout, chat, send, listen, file, signal, call, bot, expose, forward],
+        "Talk": [login, logout, chat, send, listen, file, signal, call, bot],
         "People and conversations": [who, room, conversations, history, receipts, device, block, unblock, blocks],
+        "Remote commands and tunnels": [exec_, agent, expose, forward],
         "Run a relay": [serve, user, config, backup, restore, verify, export, import_],
         "Shell": [completion],
     },

@@ -27,6 +27,11 @@ class Exit(IntEnum):
     NO_CONNECTION = 3
     LOGIN_FAILED = 4
     TIMED_OUT = 5
+    # Of `relay exec` alone, beside those of the command that it runs.
+    LIMIT_REACHED = 124
+    EXEC_FAILED = 125
+    REFUSED = 126
+    NOT_FOUND = 127
     INTERRUPTED = 130
     TERMINATED = 143
 
