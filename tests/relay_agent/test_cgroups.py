@@ -10,7 +10,7 @@ from relay_agent import cgroups
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Directories made below have the files that the kernel puts there."""
-    make = Path.mkdir
+    make, remove = Path.mkdir, Path.rmdir
 
     def mkdir(self: Path, *args: object, **kwargs: bool) -> None:
         make(self, exist_ok=kwargs.get("exist_ok", False))
@@ -21,7 +21,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def rmdir(self: Path) -> None:
         for name in ("pids.max", "cgroup.procs"):
             (self / name).unlink()
-        os.rmdir(self)
+        remove(self)
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     monkeypatch.setattr(Path, "rmdir", rmdir)

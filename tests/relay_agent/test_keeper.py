@@ -32,9 +32,9 @@ def order(tmp_path: Path, *argv: str, **fields: object) -> Order:
     return usual._replace(**fields)  # type: ignore[arg-type]
 
 
-def start(kept: Kept, what: Order) -> int:
-    """Start it; its output goes to a file `out` in its directory."""
-    with open(os.devnull) as null, (Path(what.directory) / "out").open("wb") as out:
+def start(kept: Kept, what: Order, place: Path | None = None) -> int:
+    """Start it; its output goes to a file `out` in `place`, or in its directory."""
+    with Path(os.devnull).open() as null, ((place or Path(what.directory)) / "out").open("wb") as out:
         return kept.start(what, (null.fileno(), out.fileno(), out.fileno()))
 
 
@@ -77,7 +77,7 @@ def test_the_command_has_only_its_own_descriptors_and_signals(kept: Kept, tmp_pa
 def test_what_does_not_start(tmp_path: Path, fields: dict[str, object], step: str, sentence: str) -> None:
     keepers = Keepers(adopt=False)
     kept = keepers.take()
-    with open(os.devnull) as null, pytest.raises(StartFailed) as failure:
+    with Path(os.devnull).open() as null, pytest.raises(StartFailed) as failure:
         kept.start(order(tmp_path, "true")._replace(**fields), (null.fileno(),) * 3)  # type: ignore[arg-type]
     assert failure.value.step == step and sentence in failure.value.sentence
     keepers.release(kept)
@@ -155,8 +155,7 @@ def test_a_cgroup_is_a_hard_limit(kept: Kept, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root runs commands as others")
 def test_another_user_with_a_hard_limit_of_the_kernel(kept: Kept, tmp_path: Path) -> None:
     tasks = tasks_of_user(pwd.getpwnam("nobody").pw_uid)
-    # pytest's directories are closed to others, and a shell wants to know where it is.
-    start(kept, sh(tmp_path, "cd /; id -un; ulimit -u", run_as="nobody", processes_max=20))
+    start(kept, sh(Path("/"), "id -un; ulimit -u", run_as="nobody", processes_max=20), tmp_path)
     assert kept.take_end() == Ended(0, "", 0)
     user, limit = (tmp_path / "out").read_text().split()
     assert user == "nobody" and int(limit) == tasks + 48

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from relay_agent.execution import Execution
@@ -167,8 +168,8 @@ def town_pid(machine: Machine) -> int:
 
 
 def memory_kb(pid: int) -> int:
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
 def test_a_terminal(alice: Client, machine: Machine) -> None:
@@ -207,10 +208,11 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("command", "arguments", "code", "sentence"), REFUSALS)
+@pytest.mark.parametrize("refused", REFUSALS, ids=lambda refused: f"{refused[0]}-{refused[2].name}")
 def test_refusals_name_the_rule(
-    alice: Client, machine: Machine, command: str, arguments: list[str], code: AgentCode, sentence: str
+    alice: Client, machine: Machine, refused: tuple[str, list[str], AgentCode, str]
 ) -> None:
+    command, arguments, code, sentence = refused
     with pytest.raises(StreamReset) as refusal:
         Execution(alice, "build", command, arguments)
     assert refusal.value.code == code and sentence in refusal.value.sentence
@@ -250,15 +252,7 @@ def test_requests_that_are_none(alice: Client, machine: Machine, opening: object
 
 
 @pytest.mark.parametrize(
-    "said",
-    [
-        b"\0\0\0\1\xc0",
-        b"\0\0\0\0",
-        b"\xff" * 8,
-        b"\0\0\0\4\x92\x03\xa1X",
-        b"\0\0\0\3\x92\x10\xa0",
-        b"\0\0\0\3\x93\x04\1",
-    ],
+    "said", [b"\0\0\0\1\xc0", b"\0\0\0\0", b"\xff" * 8, b"\0\0\0\4\x92\x03\xa1X", b"\0\0\0\4\x92\x10\xc4\0"]
 )
 def test_records_that_are_none_end_the_run(alice: Client, machine: Machine, said: bytes) -> None:
     stream = alice.streams.open("build", "exec", {"command": "sleep"})
