@@ -141,6 +141,8 @@ class Execution:
                     self._stream.close()
                     yield record
                     return
+                else:
+                    raise RecordError(f"a {type(record).__name__.upper()} record comes from the caller only")
         raise StreamReset(ErrorCode.CANCELLED, "the agent left without saying how it ended", SERVICE, self.peer)
 
     def close(self, sentence: str = "the caller is gone") -> None:

@@ -1,12 +1,15 @@
 """A command on a pseudo-terminal: what it shows, and answers typed to its questions."""
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.process import COMMAND, DEADLINE_S, environment
@@ -18,11 +21,13 @@ _ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[
 class Terminal:
     """A command whose standard streams are one terminal. Everything it showed is in `shown`."""
 
-    def __init__(self, *words: str, home: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *words: str, home: Path, env: Mapping[str, str] | None = None, command: Sequence[str] = COMMAND
+    ) -> None:
         self._fd, slave = pty.openpty()
         self.shown = ""
         self.process = subprocess.Popen(
-            (sys.executable, "-c", _ON_TERMINAL, *COMMAND, *words),
+            (sys.executable, "-c", _ON_TERMINAL, *command, *words),
             env=environment(home, {"TERM": "xterm", **(env or {})}),
             cwd=home,
             stdin=slave,
@@ -40,6 +45,20 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the terminal another size; the command gets SIGWINCH."""
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether keys go to the command as they are."""
+        return not termios.tcgetattr(self._fd)[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+
+    def hang_up(self) -> int:
+        """Close the terminal under the command; its exit code."""
+        os.close(self._fd)
+        return self.process.wait(timeout=DEADLINE_S)
 
     def finish(self) -> int:
         """Read to the end; the exit code."""

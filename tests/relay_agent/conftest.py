@@ -13,14 +13,14 @@ from tests.relay_client.town import Town
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     town = Town(tmp_path_factory.mktemp("town"))
-    town.add("alice", "bob", "build")
+    town.add("alice", "bob", "build", "ci")
     with town.open():
         yield town
 
 
 @pytest.fixture(scope="module")
 def machine(town: Town) -> Iterator[Machine]:
-    with agent(town, town.home / "agent") as machine:
+    with agent(town, town.home / "agent", user="build") as machine:
         yield machine
 
 

@@ -57,6 +57,10 @@ program = ["sleep", "60"]
 shell = true
 program = 'trap "" INT TERM HUP; echo ready; while :; do sleep 0.1; done'
 
+[command.stubborn]
+shell = true
+program = 'trap "echo no" INT; echo ready; while :; do sleep 0.05; done'
+
 [command.polite]
 shell = true
 program = 'trap "echo interrupted; exit 7" INT; echo ready; while :; do sleep 0.05; done'
@@ -153,11 +157,11 @@ def is_alive(pid: int) -> bool:
 
 
 @contextmanager
-def agent(town: Town, home: Path, commands: str = COMMANDS) -> Iterator[Machine]:
-    """An agent of the user `build`."""
+def agent(town: Town, home: Path, commands: str = COMMANDS, user: str = "ci") -> Iterator[Machine]:
+    """An agent of this user. The one that a module shares is of the user `build`."""
     home.mkdir(exist_ok=True)
     (home / "place").mkdir(exist_ok=True)
-    (home / "agent.toml").write_text(f'url = "{town.url("build")}"\n{commands}')
+    (home / "agent.toml").write_text(f'url = "{town.url(user)}"\n{commands}')
     with running("agent", "--config", "agent.toml", home=home) as log:
         log.await_line("offers")
         yield Machine(home, town, log)
