@@ -55,9 +55,10 @@ LAYERS = {
     "relay.hub": layer(others="gevent"),
     "relay.config": layer("relay.transport.endpoint"),
     "relay.server": layer("relay", others="gevent"),
-    "relay.cli": layer("relay", "relay_client", "relay_chat", "relay_tunnel", others="click"),
+    "relay.cli": layer("relay", "relay_client", "relay_chat", "relay_tunnel", "relay_agent", others="click"),
     "relay.__main__": layer("relay.cli", others="gevent"),
     "relay_client": layer("relay.protocol", "relay.__version__"),
+    "relay_agent": layer("relay_client", "relay.protocol", others="msgpack"),
     "relay_tunnel": layer("relay_client", "relay.protocol"),
     "relay_chat": layer("relay_client", "relay.protocol", others="textual rich"),
     "bots": layer("relay_client"),
@@ -73,6 +74,7 @@ LAYERS = {
 
 # Where a package's modules lie, and the directory of its tests.
 PLACES = {"relay": ("relay", "tests"), "clients/relay_client": ("relay_client", "tests/relay_client")}
+PLACES |= {"clients/relay_agent": ("relay_agent", "tests/relay_agent")}
 PLACES |= {"clients/relay_tunnel": ("relay_tunnel", "tests/relay_tunnel")}
 PLACES |= {"clients/relay_chat": ("relay_chat", "tests/relay_chat")}
 PLACES |= {"clients/bots": ("bots", "tests/bots"), "loadtest": ("loadtest", "tests/loadtest")}
@@ -186,7 +188,7 @@ PLAIN = [
     *(
         name
         for name in sorted(NAMES)
-        if name.startswith(("relay.protocol", "relay.router", "relay.store", "relay.auth"))
+        if name.startswith(("relay.protocol", "relay.router", "relay.store", "relay.auth", "relay_agent"))
     ),
 ]
 
@@ -287,7 +289,7 @@ def architecture_table() -> dict[str, tuple[set[str], set[str]]]:
 
 def test_the_document_shows_the_same_table() -> None:
     def shown(name: str) -> str:
-        ours = {"relay_client", "relay_chat", "relay_tunnel", "bots"}
+        ours = {"relay_client", "relay_chat", "relay_tunnel", "relay_agent", "bots"}
         return f"clients/{name}" if name in ours else name.replace(".", "/")
 
     names = {"relay/__main__": "relay/__main__.py", "relay/server": "relay/server.py"}

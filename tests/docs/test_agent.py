@@ -15,7 +15,7 @@ def test_every_code_is_explained() -> None:
 
 
 def test_every_record_is_explained() -> None:
-    rows = re.findall(r"^\| (\d+) \| ([A-Z]+) \| \w+ \| (.*?) \| ", TEXT, re.M)
+    rows = re.findall(r"^\| (\d+) \| ([A-Z]+) \| \w+ \|(.*?)\| ", TEXT, re.M)
     assert [(int(number), name) for number, name, _ in rows] == [
         (number, kind.__name__.upper()) for kind, number in NUMBERS.items()
     ]
