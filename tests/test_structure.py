@@ -35,7 +35,7 @@ def layer(*names: str, others: str = "") -> Layer:
 LAYERS = {
     "relay": layer(),
     "relay.protocol": layer(others="msgpack scramp precis_i18n"),
-    "relay.transport": layer(others="gevent wsproto"),
+    "relay.transport": layer(others="gevent wsproto websockets"),
     "relay.http": layer("relay.transport", others="gevent h11 wsproto"),
     "relay.store": layer("relay.protocol", others="apsw"),
     "relay.auth": layer("relay.protocol", "relay.store.base"),

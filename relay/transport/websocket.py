@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from relay.transport.connection import Loop, Transport
 from relay.transport.stream import Stream, establish, finish
-from relay.transport.websocket_frames import Ending, Incoming, close_frame, message_header
+from relay.transport.websocket_frames import Ending, Incoming, close_frame, message_header, whole_message
 
 # The close code of RFC 6455 section 7.4.1 for an orderly end.
 NORMAL = 1000
@@ -68,6 +68,7 @@ class WebSocketConnection:
 
     __slots__ = (
         "_below",
+        "_busy",
         "_control",
         "_finishing",
         "_incoming",
@@ -90,6 +91,8 @@ class WebSocketConnection:
         self._left = 0
         self._unsent = b""
         self._control = b""
+        # Whether any of these is not empty.
+        self._busy = False
         self._waiting = False
         self._finishing = False
         self._reason = ""
@@ -124,7 +127,7 @@ class WebSocketConnection:
         """Hand a message to the kernel; how many of its bytes were taken. The rest has to come first next time, unless
         that is all of it.
         """
-        if self._left or self._unsent or self._control:
+        if self._busy:
             return self._send_on(data)
         return self._begin(data)
 
@@ -184,6 +187,7 @@ class WebSocketConnection:
             self._unsent = header[sent:]
             sent = 0
         self._left = size - sent
+        self._busy = True
         return sent
 
     def _send_on(self, data: bytes | memoryview) -> int:
@@ -198,10 +202,10 @@ class WebSocketConnection:
             if self._left:
                 return taken
             data = data[taken:]
-        if self._control:
-            self._unsent, self._control = self._control, b""
-            if not self._flush():
-                return taken
+        self._unsent, self._control = self._control, b""
+        if not self._flush():
+            return taken
+        self._busy = False
         return taken + self._begin(data)
 
     def _flush(self) -> bool:
@@ -217,11 +221,17 @@ class WebSocketConnection:
         else:
             self._unsent = frame
             self._flush()
-        if self._unsent or self._control:
+        self._busy = bool(self._left or self._unsent or self._control)
+        if self._busy:
             self._below.wait_writable()
 
     def _handle_data(self, data: bytes) -> None:
         incoming = self._incoming
+        if not incoming.busy and self._on_data is not None:
+            whole = whole_message(data)
+            if whole is not None:
+                self._on_data(whole)
+                return
         payload = incoming.feed(data)
         if payload and self._on_data is not None:
             self._on_data(payload)
@@ -254,9 +264,8 @@ class WebSocketConnection:
     def _handle_writable(self) -> None:
         if self._waiting and self._on_writable is not None:
             self._on_writable()
-        elif self._flush() and not self._left and self._control:
-            self._unsent, self._control = self._control, b""
-            self._flush()
+        else:
+            self._send_on(b"")
         if self._unsent or self._waiting:
             return
         self._below.stop_waiting()

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode, ParseFailed
 
+from relay.transport.masking import unmask
+
 # Longer messages are refused (1009). Ours hold at most a few frames of 1 MiB; the bound is against nonsense.
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 
@@ -19,10 +21,6 @@ FRAGMENTS_MAX = 1024
 _FIN_BINARY = 0x82
 _TEXT = 0x1
 _MASKED = 0x80
-
-# Below this, XOR of two large integers is faster than translating every fourth byte four times.
-_TRANSLATE_FROM_BYTES = 600
-_TABLES = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
 
 _SHORT_HEADERS = [bytes([_FIN_BINARY, size]) for size in range(126)]
 
@@ -49,22 +47,23 @@ def close_frame(code: int | None, sentence: str = "") -> bytes:
     return bytes(FrameProtocol(client=False, extensions=[]).close(code, sentence or None))
 
 
-def unmask(data: bytes, key: bytes) -> bytes:
-    """The payload under its mask of four bytes; masking is the same operation."""
+def whole_message(data: bytes) -> bytes | None:
+    """The payload, if this is exactly one whole binary message of less than 64 KiB; None if it is anything else."""
     size = len(data)
-    if size < _TRANSLATE_FROM_BYTES:
-        mask = key * (size >> 2) + key[: size & 3]
-        return (int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")).to_bytes(size, "little")
-    plain = bytearray(data)
-    for lane in range(4):
-        plain[lane::4] = plain[lane::4].translate(_TABLES[key[lane]])
-    return bytes(plain)
+    if size < 6 or data[0] != _FIN_BINARY:
+        return None
+    short = data[1]
+    if short == size + 122 and size < 132:
+        return unmask(data[6:], data[2:6])
+    if short == 254 and size > 133 and data[2] << 8 | data[3] == size - 8:
+        return unmask(data[8:], data[4:8])
+    return None
 
 
 class Incoming:
     """The frames of one client. After `ended` is set nothing more is taken."""
 
-    __slots__ = ("_fragments", "_head", "_key", "_left", "_parser", "_size", "ended", "pong")
+    __slots__ = ("_fragments", "_head", "_key", "_left", "_parser", "_size", "busy", "ended", "pong")
 
     def __init__(self) -> None:
         # The beginning of a frame's header; what is left of the frame under way, and its mask from there on.
@@ -78,6 +77,8 @@ class Incoming:
         # The answer to the latest ping, for the caller to send and to set to None.
         self.pong: bytes | None = None
         self.ended: Ending | None = None
+        # Whether anything is under way, or was said: while not, a `whole_message` may be taken past this object.
+        self.busy = False
 
     def feed(self, data: bytes) -> bytes:
         """The payload in what arrived, as far as it is valid; see `pong` and `ended` afterwards."""
@@ -92,6 +93,15 @@ class Incoming:
                 parts.append(self._go_on(data[at:stop]))
                 at = stop
                 continue
+            if data[at] == _FIN_BINARY and self._parser is None and end - at > 8:
+                # Most of what comes, without a call more than it needs: whole messages of less than 64 KiB.
+                short = data[at + 1]
+                start = at + 6 if short < 254 else at + 8
+                stop = start + (short - 128 if short < 254 else data[at + 2] << 8 | data[at + 3])
+                if at + 6 <= start <= stop <= end and short < 255 and (short < 254 or stop - start > 125):
+                    parts.append(unmask(data[start:stop], data[start - 4 : start]))
+                    at = stop
+                    continue
             start, size = _header(data, at)
             if not start:
                 self._head = data[at:]
@@ -111,6 +121,7 @@ class Incoming:
                 self._key = key[turn:] + key[:turn]
             parts.append(unmask(data[start:stop], data[start - 4 : start]))
             at = stop
+        self.busy = bool(self._left or self._head or self._parser or self.ended)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _go_on(self, data: bytes) -> bytes:

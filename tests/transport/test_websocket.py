@@ -218,6 +218,7 @@ def test_finishing_sends_the_code_behind_everything(make: Callable[..., End]) ->
 def test_finishing_waits_for_the_pong_that_is_half_sent(make: Callable[..., End]) -> None:
     end = make()
     end.connection._unsent = b"\x8a\x00"
+    end.connection._busy = True
     end.connection.finish(1001)
     assert end.frames(2) == [(Opcode.PONG, b""), (Opcode.CLOSE, (1001, ""))]
     with deadline():

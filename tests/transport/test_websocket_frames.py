@@ -1,20 +1,12 @@
 """Frames of clients: what they carry, however they are cut, and what is refused."""
 
-import random
-
 import pytest
 
 from relay.transport import websocket_frames
-from relay.transport.websocket_frames import MESSAGE_MAX_BYTES, Incoming, close_frame, message_header, unmask
+from relay.transport.websocket_frames import MESSAGE_MAX_BYTES, Incoming, close_frame, message_header, whole_message
 from tests.transport.masked import client_frame, random_key
 
 PLAIN = bytes(range(256)) * 300
-
-
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 7, 8, 100, 599, 600, 601, 602, 603, 5000])
-def test_unmasking_is_an_xor_with_the_key(size: int) -> None:
-    data, key = random.Random(size).randbytes(size), b"\x01\xff\x00\x7e"
-    assert unmask(data, key) == bytes(byte ^ key[at % 4] for at, byte in enumerate(data))
 
 
 @pytest.mark.parametrize(("size", "header"), [(0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10), (1 << 20, 10)])
@@ -151,3 +143,50 @@ def test_fragments_are_bounded_in_number_and_in_sum(monkeypatch: pytest.MonkeyPa
     other.feed(first + client_frame(bytes(100), 0))
     assert other.ended is not None
     assert other.ended.code == 1009
+
+
+@pytest.mark.parametrize("size", [0, 1, 6, 125, 126, 127, 3000, 65535])
+def test_a_whole_message_is_recognised_alone(size: int) -> None:
+    data = client_frame(PLAIN[:size], key=random_key())
+    assert whole_message(data) == PLAIN[:size]
+    assert whole_message(data + b"\x82") is None
+    assert whole_message(data[:-1]) is None
+    assert whole_message(data[:3]) is None
+    assert whole_message(b"") is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        client_frame(b"x", 1),
+        client_frame(b"x", 9),
+        client_frame(b"x", 0),
+        client_frame(b"x", rsv=4),
+        client_frame(b"x", fin=False),
+        client_frame(b"xxxxxx", key=None),
+        client_frame(bytes(200), key=None),
+        client_frame(bytes(5), width=2),
+        client_frame(bytes(125), width=2),
+        client_frame(bytes(200), width=8),
+        client_frame(PLAIN[:65536]),
+    ],
+)
+def test_nothing_else_is_taken_for_one(data: bytes) -> None:
+    assert whole_message(data) is None
+
+
+def test_nothing_is_taken_past_it_while_something_is_under_way() -> None:
+    incoming = Incoming()
+    for data, busy in (
+        (client_frame(b"whole"), False),
+        (client_frame(b"half")[:8], True),
+        (client_frame(b"half")[8:], False),
+        (client_frame(b"ping", 9), False),
+        (client_frame(b"a", fin=False), True),
+        (client_frame(b"b", 0), False),
+        (client_frame(b"head")[:3], True),
+        (client_frame(b"head")[3:], False),
+        (client_frame(b"", 8), True),
+    ):
+        incoming.feed(data)
+        assert incoming.busy is busy, data

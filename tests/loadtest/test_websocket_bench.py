@@ -1,0 +1,16 @@
+"""The benchmark of WebSockets beside native connections, for an instant."""
+
+from loadtest import websocket_bench
+from loadtest.websocket_bench import GATHERED, NATIVE, SINGLE, WORKS, idle_kb, rows
+
+
+def test_every_work_costs_something_for_every_kind(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(websocket_bench, "_WARM_UP_S", 0.01)
+    found = list(rows(1, 0.02))
+    assert [(name, kind) for name, kind, _ in found] == [(name, kind) for name in WORKS for kind in WORKS[name][2]]
+    assert all(cost > 0 for _, _, cost in found)
+    assert {kind for _, kind, _ in found} == {NATIVE, GATHERED, SINGLE}
+
+
+def test_memory_is_weighed() -> None:
+    assert idle_kb(GATHERED, 120) < 1000
