@@ -260,9 +260,7 @@ class Relay:
             self._authenticator,
             Throttle(settings.login_delay_max_s),
             self._prepare,
-            Surroundings(
-                self.router, Turn(gevent.get_hub().loop.run_callback), settings.outbox_max_bytes, self._forget_session
-            ),
+            Surroundings(self.router, _turn(), settings.outbox_max_bytes, self._forget_session),
             Reception(
                 House(
                     Site() if settings.web == "on" else None,
@@ -454,6 +452,13 @@ def run(settings: Settings) -> int:
         return 1
     draining.get()
     return 1 if server.broken else 0
+
+
+def _turn() -> Turn:
+    """The turns of this thread's event loop. What is late has the lowest priority in the turn that it waits for."""
+    loop = gevent.get_hub().loop
+    late = loop.timer(0, priority=loop.MINPRI)
+    return Turn(loop.run_callback, lambda work: late.start(work, update=False))
 
 
 def _value(answer: T | StoreError) -> T:

@@ -86,6 +86,7 @@ class Session:
         "_run",
         "_runs",
         "_shape",
+        "_turn",
         "_wanted",
         "address",
         "asking",
@@ -146,6 +147,7 @@ class Session:
         self.closing_s = 0
         self.pinged = False
         self._connection = connection
+        self._turn = surroundings.turn
         self._on_gone = surroundings.on_gone
         self._blamed = False
         # The beginning of a frame, and how many bytes have to be there before it is worth looking at them again.
@@ -181,6 +183,8 @@ class Session:
                 missing = self._wanted - len(self._partial)
                 if len(data) < missing:
                     self._partial += data
+                    if self._wanted >= streams.LARGE_FRAME_BYTES:
+                        self.defer()
                     return
                 if self._wanted >= streams.LARGE_FRAME_BYTES:
                     # What stands behind a large frame is not worth copying with it.
@@ -227,6 +231,10 @@ class Session:
         """Read on."""
         if self.phase is Phase.OPEN and not self._held:
             self._connection.resume()
+
+    def defer(self) -> None:
+        """Much is coming from this client: read the next of it when others have had their turn."""
+        self._connection.defer(self._turn.defer)
 
     def tell_dropped(self) -> None:
         """Say how many signals were dropped since the last time, if any, once there is room to say so."""

@@ -31,6 +31,8 @@ def take_data(session: "Session", data: bytes, start: int, stop: int) -> bool:
     sender_at = start + HEADER_BYTES + OPENING_BYTES
     chunk = read_data(data, sender_at + len(sender), stop) if data.startswith(sender, sender_at) else None
     if chunk is not None:
+        if chunk[2] >= LARGE_FRAME_BYTES:
+            session.defer()
         session.router.streams.data(session, *chunk, cut(data, start, stop))
     return chunk is not None
 

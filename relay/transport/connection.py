@@ -8,13 +8,20 @@ No method yields. `on_data` and `on_lost` are called from the event loop and mus
 
 import _socket  # its socket type stays the system's own; once patched, socket.socket waits in greenlets
 import socket
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 # Read at most this much per connection and loop turn: enough to gather long runs, little enough that nobody waits long
 # for a busy neighbour. A fresh block of this size for each read is cheaper than one buffer to copy from, as long as the
 # allocator keeps it between reads: see allocator.py.
 READ_BYTES = 256 * 1024
+
+# How much of large data the kernel keeps that it may not send yet (TCP_NOTSENT_LOWAT, which Python names from 3.12 on):
+# what is said meanwhile stands behind it. The usual buffer grows to 4 MiB, seconds on a slow line.
+UNSENT_MAX_BYTES = 128 * 1024
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)
 
 # How long a closing connection waits for the peer to hang up before its unread bytes turn our last packet into a reset.
 LINGER_S = 2.0
@@ -44,6 +51,8 @@ class Transport(Protocol):
     ) -> None: ...
     def send(self, data: bytes | memoryview) -> int: ...
     def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> int: ...
+    def defer(self, later: Callable[[Callable[[], None]], None]) -> None: ...
+    def keep_short(self) -> None: ...
     def wait_writable(self) -> None: ...
     def stop_waiting(self) -> None: ...
     def pause(self) -> None: ...
@@ -55,7 +64,19 @@ class Transport(Protocol):
 class Connection:
     """One connected stream socket (TCP or Unix). `start` begins to read; `lost` is reported exactly once."""
 
-    __slots__ = ("_loop", "_on_data", "_on_lost", "_on_writable", "_reader", "_sock", "_timer", "_writer", "peer")
+    __slots__ = (
+        "_deferred",
+        "_later",
+        "_loop",
+        "_on_data",
+        "_on_lost",
+        "_on_writable",
+        "_reader",
+        "_sock",
+        "_timer",
+        "_writer",
+        "peer",
+    )
 
     def __init__(self, sock: socket.socket, peer: str, loop: Loop) -> None:
         """Takes the descriptor out of `sock`, which must not be used any more."""
@@ -66,6 +87,8 @@ class Connection:
         self._reader: Any = None
         self._writer: Any = None
         self._timer: Any = None
+        self._later: Callable[[Callable[[], None]], None] | None = None
+        self._deferred = False
         self._on_data: Callable[[bytes], None] | None = None
         self._on_lost: Callable[[str], None] | None = None
         self._on_writable: Callable[[], None] | None = None
@@ -107,6 +130,16 @@ class Connection:
         except OSError as error:
             self._report_lost(error.strerror or str(error))
             return sum(map(len, pieces))
+
+    def defer(self, later: Callable[[Callable[[], None]], None]) -> None:
+        """Much is coming: have the next read done by `later`, which runs it when others have had their turn."""
+        self._later = later
+
+    def keep_short(self) -> None:
+        """Much will be sent: have the kernel take no more of it ahead than UNSENT_MAX_BYTES, where it can."""
+        if _TCP_NOTSENT_LOWAT is not None and self._sock.family != socket.AF_UNIX:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_MAX_BYTES)
 
     def wait_writable(self) -> None:
         """Call `on_writable` when the kernel takes bytes again, until `stop_waiting`."""
@@ -157,6 +190,19 @@ class Connection:
         self._report_lost("closed")
 
     def _handle_readable(self) -> None:
+        if self._later is None:
+            self._read()
+        elif not self._deferred:
+            self._deferred = True
+            self._later(self._read_deferred)
+
+    def _read_deferred(self) -> None:
+        self._deferred = False
+        self._later = None
+        if self._reader is not None and self._reader.active:
+            self._read()
+
+    def _read(self) -> None:
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:

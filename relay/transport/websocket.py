@@ -141,6 +141,14 @@ class WebSocketConnection:
                 break
         return total
 
+    def defer(self, later: Callable[[Callable[[], None]], None]) -> None:
+        """Much is coming: have the next read done by `later`."""
+        self._below.defer(later)
+
+    def keep_short(self) -> None:
+        """Much will be sent: have the kernel take little of it ahead."""
+        self._below.keep_short()
+
     def wait_writable(self) -> None:
         """Call `on_writable` when the kernel takes bytes again, until `stop_waiting`."""
         self._waiting = True

@@ -73,6 +73,34 @@ def test_chat_goes_on_beside_a_stream_that_nobody_reads(stage: Stage) -> None:
     assert alice.expect(Signal).body == b"are you there?"
 
 
+def test_what_is_said_to_somebody_who_is_sent_much_does_not_stand_behind_all_of_it(stage: Stage) -> None:
+    """A slow line: the kernel would take megabytes of the stream ahead."""
+    alice, bob = stage.session(), stage.session(receive_buffer_bytes=16 * 1024)
+    alice.send(Open(alice.address, bob.address, 4, "bytes", 5000, "", b""))
+    bob.expect(Open)
+    bob.send(Accept(bob.address, alice.address, 5, "", b""))
+    alice.expect(Accept)
+    chunk = Data(alice.address, bob.address, 4, bytes(CHUNK_MAX_BYTES))
+    grant(bob, alice.address, 5, 64)
+    while is_credited(alice):
+        alice.send(chunk)
+    stage.session().signal(bob.user, b"are you there?")
+    chunks = 0
+    while not isinstance(bob.packet(), Signal):
+        chunks += 1
+    assert chunks * CHUNK_MAX_BYTES < 1024 * 1024
+
+
+def is_credited(peer: Peer) -> bool:
+    """Whether a CREDIT comes. Without one for a while, none will."""
+    peer.sock.settimeout(0.5)
+    try:
+        peer.expect(Credit)
+    except AssertionError:
+        return False
+    return True
+
+
 def test_more_than_was_granted_ends_the_stream_for_both(stage: Stage) -> None:
     alice, bob = opened(stage)
     alice.send(Data(alice.address, bob.address, 4, b"nobody asked"))

@@ -19,6 +19,7 @@ class Kernel:
         self.taken = b""
         self.sends = 0
         self.waiting = False
+        self.short = False
 
     def send(self, data: bytes) -> int:
         self.sends += 1
@@ -29,6 +30,9 @@ class Kernel:
 
     def send_pieces(self, pieces: list[bytes]) -> int:
         return self.send(b"".join(pieces))
+
+    def keep_short(self) -> None:
+        self.short = True
 
     def wait_writable(self) -> None:
         self.waiting = True
@@ -333,13 +337,25 @@ def test_streams_get_a_share_of_each_turn_and_are_not_counted() -> None:
     chunk = bytes(64 * 1024)
     for _ in range(6):
         desk.outbox.stream(chunk, lane, len(chunk))  # type: ignore[arg-type]
-    assert desk.outbox.size == 0 and desk.outbox.has_room(10)
+    assert desk.outbox.size == 0 and desk.outbox.has_room(10) and desk.kernel.short
+    desk.end_turn()
+    assert lane.sent == 0, "much waits for the turn after this one"
     desk.end_turn()
     assert lane.sent == 4 * len(chunk)
     desk.outbox.push(b"answer")
     desk.end_turn()
+    desk.end_turn()
     assert desk.kernel.taken == chunk * 4 + b"answer" + chunk * 2
-    assert not desk.soon or desk.end_turn() is None
+    assert desk.soon == []
+
+
+def test_a_stream_that_ends_while_its_data_is_deferred_leaves_nothing() -> None:
+    desk, lane = Desk(), Lane()
+    desk.outbox.stream(bytes(1 << 20), lane, 1 << 20)  # type: ignore[arg-type]
+    desk.end_turn()
+    desk.outbox.clear()
+    desk.end_turn()
+    assert desk.kernel.taken == b"" and desk.soon == []
 
 
 def test_a_frame_of_a_stream_is_never_split_by_another() -> None:
@@ -390,3 +406,36 @@ def test_streams_that_pile_up_end_the_session() -> None:
     desk.outbox.stream(frame, lane, 0)  # type: ignore[arg-type]
     desk.outbox.stream(frame, lane, 0)  # type: ignore[arg-type]
     assert desk.overflown
+
+
+# Work that can wait.
+
+
+def test_one_piece_of_deferred_work_is_done_in_a_turn_and_what_is_ready_goes_before_it() -> None:
+    desk, done = Desk(), []
+
+    def work(number: int) -> None:
+        done.append((number, desk.kernel.taken))
+        if number == 1:
+            desk.turn.defer(lambda: work(3))
+
+    desk.turn.defer(lambda: work(1))
+    desk.turn.defer(lambda: work(2))
+    desk.outbox.push(b"a")
+    desk.end_turn()
+    assert done == [(1, b"a")]
+    desk.outbox.push(b"b")
+    desk.end_turn()
+    desk.end_turn()
+    assert done == [(1, b"a"), (2, b"ab"), (3, b"ab")]
+    desk.end_turn()
+    assert desk.soon == []
+
+
+def test_deferred_work_that_fails_is_logged_and_the_rest_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    desk, done = Desk(), []
+    desk.turn.defer(lambda: 1 // 0)
+    desk.turn.defer(lambda: done.append(True))
+    desk.end_turn()
+    desk.end_turn()
+    assert done and "could not be moved" in caplog.text

@@ -1,14 +1,19 @@
 """The fast paths of DATA and CREDIT read what decoding would read, and leave the rest to it."""
 
+from collections.abc import Callable
+
+import gevent
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.protocol.limits import CHUNK_MAX_BYTES, HEADER_BYTES, INTEGER_MAX
-from relay.protocol.packets import Credit, Data, decode, encode, encode_payload
+from relay.protocol.packets import Accept, Credit, Data, Open, decode, encode, encode_payload
 from relay.router.directory import address_bytes
+from relay.session.outbox import Turn
 from relay.session.streams import LARGE_FRAME_BYTES, cut, read_credit, read_data
+from tests.session.wire import Wire
 
 ME = "alice/phone"
 START = HEADER_BYTES + 2 + len(address_bytes(ME))
@@ -86,3 +91,35 @@ def test_a_frame_is_cut_out_as_it_is(size: int) -> None:
     frame = cut(data, 3, 3 + size)
     assert bytes(frame) == b"x" * size
     assert isinstance(frame, memoryview) == (size >= LARGE_FRAME_BYTES)
+
+
+class Counting(Turn):
+    """Counts what is deferred."""
+
+    deferred = 0
+
+    def defer(self, work: Callable[[], None]) -> None:
+        self.deferred += 1
+        super().defer(work)
+
+
+@pytest.mark.parametrize(("size", "waits"), [(100, False), (CHUNK_MAX_BYTES, True)])
+def test_much_data_waits_for_those_who_have_little_to_say(size: int, waits: bool) -> None:
+    wire = Wire("alice", "bob")
+    turn = Counting(gevent.get_hub().loop.run_callback)
+    wire.surroundings = wire.surroundings._replace(turn=turn)
+    (_, alice), (_, bob) = wire.connect("alice"), wire.connect("bob", "desk")
+    here, there = "alice/phone", "bob/desk"
+    try:
+        alice.send(Open(here, there, 4, "bytes", 5000, "", b""))
+        assert isinstance(bob.receive(), Open)
+        bob.send(Accept(there, here, 5, "", b""), *[Credit(there, here, 5, CHUNK_MAX_BYTES)] * 8)
+        packets = [alice.receive() for _ in range(9)]
+        assert [type(packet) for packet in packets] == [Accept] + [Credit] * 8
+        bodies = [bytes([number]) * size for number in range(8)]
+        sending = gevent.spawn(alice.send, *(Data(here, there, 4, body) for body in bodies))
+        assert [packet.body for packet in (bob.receive() for _ in range(8)) if isinstance(packet, Data)] == bodies
+        sending.get()
+        assert (turn.deferred > 0) is waits
+    finally:
+        wire.close()

@@ -127,6 +127,45 @@ def test_nothing_is_read_before_start(make: Callable[..., End]) -> None:
     until(lambda: end.data == [b"early"])
 
 
+def test_a_deferred_read_is_done_when_its_time_has_come_and_once(end: End) -> None:
+    waiting: list[Callable[[], None]] = []
+    end.connection.defer(waiting.append)
+    end.peer.sendall(b"much")
+    until(lambda: waiting)
+    gevent.sleep(0.001)
+    assert len(waiting) == 1 and end.data == []
+    waiting.pop()()
+    assert end.data == [b"much"]
+    end.peer.sendall(b"more")
+    until(lambda: len(end.data) == 2)
+    assert waiting == []
+
+
+@pytest.mark.parametrize("ending", ["pause", "abort"])
+def test_a_deferred_read_does_nothing_when_nobody_reads_any_more(end: End, ending: str) -> None:
+    waiting: list[Callable[[], None]] = []
+    end.connection.defer(waiting.append)
+    end.peer.sendall(b"much")
+    until(lambda: waiting)
+    getattr(end.connection, ending)()
+    waiting.pop()()
+    assert end.data == []
+    if ending == "pause":
+        end.connection.resume()
+        until(lambda: end.data == [b"much"])
+
+
+def test_a_short_kernel_takes_less_ahead(make: Callable[..., End]) -> None:
+    end, short = make(), make()
+    for each in (end, short):
+        each.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    short.connection.keep_short()
+    if short.connection._sock.family == socket.AF_UNIX:
+        assert short.fill() > 0  # it has no such setting
+    else:
+        assert 0 < short.fill() < end.fill()
+
+
 def test_pieces_are_sent_as_one_as_far_as_the_kernel_takes_them(end: End) -> None:
     assert end.connection.send_pieces([b"one"]) == 3
     assert end.connection.send_pieces([b"two", memoryview(b"three")]) == 8

@@ -127,6 +127,17 @@ def test_pieces_are_messages_and_one_that_is_not_begun_may_be_left_out(make: Cal
         assert collect(end, 1_040_000) == b"".join(pieces[:2])
 
 
+def test_a_deferred_read_is_that_of_the_connection_below(make: Callable[..., End]) -> None:
+    end = make()
+    waiting: list[Callable[[], None]] = []
+    end.connection.defer(waiting.append)
+    end.connection.keep_short()
+    end.peer.sendall(client_frame(b"much"))
+    until(lambda: waiting)
+    waiting.pop()()
+    assert end.data == [b"much"]
+
+
 def collect(end: End, size: int) -> bytes:
     found = b""
     while len(found) < size:
