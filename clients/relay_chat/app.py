@@ -1,11 +1,11 @@
 """The program: a desk, the widgets that show it, and what keys and clicks do."""
 
-import asyncio
 import contextlib
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from relay_client.aio import Client
@@ -24,12 +24,11 @@ from relay_chat.model.completion import Words
 from relay_chat.model.conversation import Conversation
 from relay_chat.model.desk import Desk
 from relay_chat.model.entries import Entry, describe_error
-from relay_chat.model.search import find_newer, find_older, pattern_of
 from relay_chat.orders import Orders
+from relay_chat.searching import Searching
 from relay_chat.view.bars import Bar, Piece, press, title_pieces, typing_text
 from relay_chat.view.composer import Composer
 from relay_chat.view.history import History
-from relay_chat.view.layout import day_text
 from relay_chat.view.panels import ListPanel, TextPanel, help_text
 from relay_chat.view.search_bar import SearchBar
 from relay_chat.view.sidebar import Sidebar
@@ -43,7 +42,9 @@ _LEAVE_S = 5.0
 
 
 class ChatApp(App[None]):
-    """`client_of` makes a client that is not connected; `place` is what the status line calls the relay."""
+    """`client_of` makes a client that is not connected; `place` is what the status line calls the relay.
+
+    Fetched files go to `downloads`."""
 
     CSS_PATH = "chat.tcss"
     TITLE = "Relay"
@@ -63,7 +64,9 @@ class ChatApp(App[None]):
         Binding("alt+a", "next_unread", show=False, priority=True),
     ]
 
-    def __init__(self, client_of: Callable[[], Client], place: str, dark: bool = True) -> None:
+    def __init__(
+        self, client_of: Callable[[], Client], place: str, dark: bool = True, downloads: Path | None = None
+    ) -> None:
         super().__init__()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -71,12 +74,12 @@ class ChatApp(App[None]):
         self._client_of = client_of
         self._place = clean_line(place)
         self._dark = dark
+        self.downloads = downloads or downloads_directory()
         self._notice: tuple[str, bool] | None = None
         self._offered: tuple[tuple[str, ...], int | None] = ((), None)
         self._repaint_due = False
         self._folded: bool | None = None  # by the person; None: as there is room
         self._look: Look | None = None
-        self._search: asyncio.Task[None] | None = None
         self._leaving = False
         self.failure: RelayError | None = None  # why the chat ended by itself
         self.unsent = 0  # messages that were not stored when it ended
@@ -97,9 +100,10 @@ class ChatApp(App[None]):
     def on_mount(self) -> None:
         self.desk = Desk(self._client_of(), self._on_changed, self.tell)
         self.orders = Orders(self)
+        self.searching = Searching(self.desk, self.query_one(History), self.query_one(SearchBar), self.redraw)
         self.query_one(SearchBar).close()
         self.query_one(Composer).focus()
-        self.set_interval(1.0, self.redraw)
+        self.set_interval(1.0, self._tick)
         self.redraw()
         self.run_worker(self._live(), exit_on_error=True)
 
@@ -170,12 +174,22 @@ class ChatApp(App[None]):
         if current is None and self.desk.ready and (there := self.desk.book.in_order()):
             self.run_worker(self.open(there[0].name))
         self.query_one(Sidebar).sync(self.desk.book, current, self.desk.ready)
-        self.query_one("#title", Bar).put(*title_pieces(current, self.desk.book, self.look, self._is_folded))
+        self._draw_title()
         self.query_one(History).show(current, self._empty_lines(current))
         self.query_one(Composer).invite(_invitation(current))
         self._draw_notice()
         self._draw_status()
         self._note_seen()
+
+    def _tick(self) -> None:
+        """What changes by itself: who types, how long ago somebody was there, when the next attempt is."""
+        self._draw_title()
+        self._draw_notice()
+        self._draw_status()
+
+    def _draw_title(self) -> None:
+        pieces = title_pieces(self.desk.current, self.desk.book, self.look, self._is_folded)
+        self.query_one("#title", Bar).put(*pieces)
 
     def _draw_notice(self) -> None:
         bar, look = self.query_one("#notice", Bar), self.look
@@ -239,7 +253,8 @@ class ChatApp(App[None]):
         ]
 
     def _progress(self, entry: Entry) -> str:
-        return ""
+        transfer = self.desk.transfers.get(entry)
+        return transfer.text() if transfer is not None else ""
 
     def _note_seen(self) -> None:
         """What a person has in front of her is read: not while another window has the focus."""
@@ -375,7 +390,7 @@ class ChatApp(App[None]):
             self.query_one(Composer).fill(event.text)
         else:
             self.desk.send(current, line.text)
-            await self._to_newest()
+            await self.to_newest()
 
     @on(Composer.Typed)
     async def _on_typed(self, event: Composer.Typed) -> None:
@@ -400,13 +415,14 @@ class ChatApp(App[None]):
     async def _on_scrolled(self, event: Composer.Scrolled) -> None:
         history = self.query_one(History)
         if event.how == "end":
-            await self._to_newest()
+            await self.to_newest()
         elif event.how == "home":
             history.scroll_home(animate=False)
         else:
             (history.scroll_page_up if event.how == "page_up" else history.scroll_page_down)(animate=False)
 
-    async def _to_newest(self) -> None:
+    async def to_newest(self) -> None:
+        """Show the end of the conversation."""
         current = self.desk.current
         if current is not None and not current.timeline.following and current.timeline.loaded:
             await self._ask(lambda: self.desk.load_newest(current))
@@ -421,8 +437,14 @@ class ChatApp(App[None]):
         return Words(
             lambda: [name for name in people if name != book.me],
             lambda: [*rooms, *sorted(book.public - set(rooms))],
-            list,
+            self._files,
         )
+
+    def _files(self) -> list[str]:
+        """The names of files that can be fetched here, the newest first."""
+        entries = self.desk.current.timeline.entries if self.desk.current else []
+        names = [entry.file.name for entry in reversed(entries) if entry.file is not None and entry.file.id]
+        return list(dict.fromkeys(names))
 
     # Reading.
 
@@ -443,7 +465,7 @@ class ChatApp(App[None]):
             "list": self.action_fold, "help": self.action_help, "search": self.action_search, "go": self.action_go,
         }  # fmt: skip
         if event.what == "end":
-            await self._to_newest()
+            await self.to_newest()
         elif event.what == "members":
             await self.orders.run("members", "")
         else:
@@ -453,8 +475,16 @@ class ChatApp(App[None]):
     async def _on_picked(self, event: History.Chosen) -> None:
         if event.what == "url":
             self._follow_link(str(event.value))
+        elif event.what == "file":
+            self._fetch(int(event.value))
         elif event.what == "entry" and self.desk.current is not None:
             await self._ask(lambda: self._open_whole(int(event.value)))
+
+    def _fetch(self, offset: int) -> None:
+        entries = self.desk.current.timeline.entries if self.desk.current else []
+        for entry in entries:
+            if entry.offset == offset:
+                self.orders.fetch(entry)
 
     def _follow_link(self, url: str) -> None:
         """A browser on this machine, if there is a screen for it; the clipboard anywhere else."""
@@ -493,8 +523,8 @@ class ChatApp(App[None]):
         """Search for a text, or ask for one."""
         if self.desk.current is None:
             self.tell("open a conversation first", True)
-            return
-        self.query_one(SearchBar).open(text)
+        else:
+            self.query_one(SearchBar).open(text)
 
     @on(SearchBar.Closed)
     def _on_search_closed(self) -> None:
@@ -502,50 +532,23 @@ class ChatApp(App[None]):
         self.query_one(Composer).focus()
 
     def _close_search(self) -> None:
-        if self._search is not None:
-            self._search.cancel()
-        history = self.query_one(History)
-        history.found = history.here = None
+        self.searching.stop()
         self.query_one(SearchBar).close()
         self.redraw()
 
     @on(SearchBar.Asked)
     def _on_asked(self, event: SearchBar.Asked) -> None:
-        if self._search is not None:
-            self._search.cancel()
-        self._search = asyncio.get_running_loop().create_task(self._find(event.text, event.again, event.older))
-
-    async def _find(self, text: str, again: bool, older: bool) -> None:
-        current, history, bar = self.desk.current, self.query_one(History), self.query_one(SearchBar)
-        assert current is not None
-        history.found = pattern_of(text)
-        last = current.timeline.high if history.last_visible_offset is None else history.last_visible_offset
-        start = history.here if again and history.here is not None else last + 1
-        bar.answer("searching …")
-        search = find_older if older else find_newer
-
-        def passed(entry: Entry) -> None:
-            bar.answer(f"searching {day_text(entry.time)} …")
-
-        try:
-            offset = await search(self.desk, current, history.found, start, passed)
-            if offset is not None:
-                await self.desk.show(current, offset)
-        except RelayError as error:
-            bar.answer(describe_error(error))
-            return
-        if offset is None:
-            bar.answer(("nothing " if history.here is None else "nothing more ") + ("above" if older else "below"))
-            self.redraw()
-            return
-        history.here = offset
-        history.scroll_to_offset(offset)
-        entry = current.timeline.entries[current.timeline.index_of(offset) or 0]
-        bar.answer(f"{day_text(entry.time)} {entry.time:%H:%M}  ↑ older  ↓ newer")
-        self.redraw()
+        if self.desk.current is not None:
+            self.searching.start(self.desk.current, event)
 
 
 _KEYS = (("F1", "help", "help"), ("^F", "search", "search"), ("^G", "go to", "go"), ("^B", "list", "list"))
+
+
+def downloads_directory() -> Path:
+    """Where fetched files go: the usual place, or here if there is none."""
+    usual = Path.home() / "Downloads"
+    return usual if usual.is_dir() else Path.cwd()
 
 
 def _key(name: str, what: str, action: str, look: Look) -> list[Piece]:

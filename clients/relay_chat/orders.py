@@ -1,20 +1,26 @@
 """What each command does. The app hands over a command and its argument; errors of the relay become sentences."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay_client.errors import RelayError
+from relay_client.files.rows import RelayFile
 from textual.content import Content
 
 from relay.protocol.addresses import AddressError
 from relay_chat.model.clean import clean_line
 from relay_chat.model.commands import find
 from relay_chat.model.conversation import Conversation
-from relay_chat.model.entries import describe_error
+from relay_chat.model.entries import Entry, describe_error, size_text
+from relay_chat.view.layout import day_text
 from relay_chat.view.panels import ListPanel, TextPanel, help_text
 
 if TYPE_CHECKING:
     from relay_chat.app import ChatApp
+
+# What `/get` shows to choose from: the newest.
+FILES_LISTED = 100
 
 
 class OrderError(Exception):
@@ -118,6 +124,53 @@ class Orders:
 
     # Here.
 
+    async def _file(self, argument: str) -> None:
+        current = self._open()
+        path = _path(argument)
+        try:
+            await self._desk.send_file(current, path)
+        except OSError as error:
+            raise OrderError(f"{path}: {error.strerror or error}") from None
+        await self._app.to_newest()
+
+    async def _get(self, argument: str) -> None:
+        current = self._open()
+        if not argument:
+            rows = [_file_row(file) for file in await self._desk.client.files.list(current.address, limit=FILES_LISTED)]
+            await self._app.push_screen(
+                ListPanel("files here", rows, "Enter fetches it", "none yet"), self._fetch_chosen
+            )
+            return
+        for entry in reversed(current.timeline.entries):
+            if entry.file is not None and entry.file.id and argument in (entry.file.name, entry.file.id):
+                self.fetch(entry)
+                return
+        await self._fetch_id(argument)
+
+    def _fetch_chosen(self, file: str | None) -> None:
+        if file is not None:
+            self._app.run_worker(self.run("get", file))
+
+    async def _fetch_id(self, file: str) -> None:
+        """A file whose message is not in memory: it is fetched, and a line tells."""
+        found = await self._desk.client.files.info(file)
+        self._app.tell(f"fetching {clean_line(found.name)} …")
+        got = await self._desk.client.files.get(file, self._app.downloads, numbered=True, patience_s=None)
+        self._app.tell(f"saved as {got.path}")
+
+    def fetch(self, entry: Entry) -> None:
+        """Fetch the file that a message tells of."""
+        if entry.file is not None and not entry.file.id:
+            self._app.tell("this file went directly to a device; the relay does not have it", True)
+        elif entry.file is not None:
+            self._desk.fetch_file(self._open(), entry, self._app.downloads)
+
+    def _open(self) -> Conversation:
+        current = self._desk.current
+        if current is None or current.is_invitation:
+            raise OrderError("open a conversation first: /msg NAME, or choose one from the list")
+        return current
+
     async def _search(self, argument: str) -> None:
         self._app.open_search(argument)
 
@@ -134,3 +187,14 @@ class Orders:
 
     async def _quit(self, argument: str) -> None:
         await self._app.action_quit()
+
+
+def _file_row(file: RelayFile) -> tuple[str, Content]:
+    remark = f"  {size_text(file.size)}, {clean_line(file.sender)}, {day_text(file.time.astimezone())}"
+    return file.id, Content.assemble((clean_line(file.name), "bold"), (remark, "$quiet"))
+
+
+def _path(typed: str) -> Path:
+    """A path as it is typed, or as terminals paste one that is dropped on them: in quotes, or with `\\ ` for spaces."""
+    quoted = len(typed) > 1 and typed[0] == typed[-1] and typed[0] in "\"'"
+    return Path(typed[1:-1] if quoted else typed.replace("\\ ", " ")).expanduser()

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from urllib.parse import unquote
 
 import click
@@ -28,9 +29,15 @@ DEVICE = "chat"
     help="A profile of relay login, or another user of your relay.",
 )  # fmt: skip
 @click.option("--theme", type=click.Choice(["dark", "light"]), help="Colours. Default: as your terminal is.")
+@click.option(
+    "--downloads", metavar="DIR", type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Where files go that you fetch. Default: ~/Downloads, or here.",
+)  # fmt: skip
 @click.option("--device", metavar="NAME", default=DEVICE, show_default=True, help="Which of your devices this is.")
 @url_options
-def chat(name: str | None, theme: str | None, device: str, url: str | None, profile: str | None) -> None:
+def chat(
+    name: str | None, theme: str | None, downloads: Path | None, device: str, url: str | None, profile: str | None
+) -> None:
     """Chat in the terminal: conversations, rooms, files. F1 or /help shows keys and commands, /quit or Q leaves.
 
     What you write while there is no connection goes out once there is one again.
@@ -38,7 +45,7 @@ def chat(name: str | None, theme: str | None, device: str, url: str | None, prof
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("relay chat needs a terminal; for scripts there are relay send and relay listen", Exit.USAGE)
     place = _url(name, url, profile)
-    _run(place, device, theme)
+    _run(place, device, theme, downloads)
 
 
 def _url(name: str | None, url: str | None, profile: str | None) -> str:
@@ -55,7 +62,7 @@ def _no_relay(name: str) -> str:
     raise CommandError(f"there is no profile {name!r}; try: relay login --profile {name} relay://NAME@HOST", Exit.USAGE)
 
 
-def _run(url: str, device: str, theme: str | None) -> None:
+def _run(url: str, device: str, theme: str | None, downloads: Path | None) -> None:
     from relay_chat.app import ChatApp  # noqa: PLC0415 - Textual takes its time
     from relay_client.aio import Client  # noqa: PLC0415
 
@@ -69,6 +76,7 @@ def _run(url: str, device: str, theme: str | None) -> None:
         lambda: Client(url, device=device, start=0, receive=False, patience_s=None),
         unquote(parts.place),
         theme != "light",
+        downloads,
     )
     app.run()
     if app.failure is not None:

@@ -300,32 +300,6 @@ def test_completion(shared: Town, users: tuple[str, str, str]) -> None:
     run(test)
 
 
-def test_search_through_all_of_a_conversation(shared: Town, users: tuple[str, str, str]) -> None:
-    alice, bob, _ = users
-    with Client(shared.url(bob), device="desk") as other:
-        texts = [f"line {number}" + (" NEEDLE" if number in (3, 700) else "") for number in range(1, 801)]
-        for posted in [other.post(alice, text) for text in texts]:
-            posted.wait()
-
-    async def test() -> None:
-        async with chatting(shared, alice) as me:
-            await me.shows("line 800")
-            await me.pilot.press("ctrl+f", *"needle", "enter")
-            await me.until(lambda: "line 700 NEEDLE" in me.in_view)
-            await me.pilot.press("enter")
-            await me.until(lambda: "line 3 NEEDLE" in me.in_view)
-            await me.pilot.press("enter")
-            bar = me.app.query_one("#search")
-            await me.until(lambda: "nothing more above" in bar.answered)  # type: ignore[attr-defined]
-            await me.pilot.press("down")
-            await me.until(lambda: "line 700 NEEDLE" in me.in_view)
-            await me.pilot.press("escape")
-            await me.until(lambda: me.app.focused is me.composer)
-            assert not bar.display
-
-    run(test)
-
-
 def test_lines_that_are_pasted_are_one_message(shared: Town, users: tuple[str, str, str]) -> None:
     alice, bob, _ = users
 

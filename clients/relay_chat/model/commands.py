@@ -28,6 +28,8 @@ COMMANDS = (
     Command("title", "TEXT", "Give this room a title.", "", "People and rooms"),
     Command("members", "", "Who is in this room.", "", "People and rooms"),
     Command("who", "", "Who is online.", "", "People and rooms"),
+    Command("file", "PATH", "Send a file to this conversation.", "path", "Here"),
+    Command("get", "[FILE]", "Fetch a file; without a name: choose one.", "file", "Here"),
     Command("search", "TEXT", "Look for something in this conversation.", "", "Here"),
     Command("theme", "dark|light", "Change the colours.", "theme", "Here"),
     Command("help", "[COMMAND]", "This page.", "command", "Here"),

@@ -37,6 +37,9 @@ def complete(text: str, words: Words) -> Completion:
         command = find(name)
         if command is not None and command.takes == "path":
             return Completion(len(text) - len(argument), _paths(argument))
+        if command is not None and command.takes == "file":
+            found = tuple(name for name in words.files() if name.lower().startswith(argument.lower()))
+            return Completion(len(text) - len(argument), found[:CANDIDATES_MAX])
         if command is not None and command.takes and " " not in argument:
             return Completion(start, _argument(command.takes, word, words))
     return Completion(start, _names(word, words))
@@ -47,7 +50,6 @@ def _argument(takes: str, word: str, words: Words) -> tuple[str, ...]:
         "user": words.users,
         "room": words.rooms,
         "address": lambda: [*words.users(), *words.rooms()],
-        "file": words.files,
         "command": lambda: [command.name for command in COMMANDS],
         "theme": lambda: ["dark", "light"],
     }

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from relay_client.aio import Client, Message, Posted, Signal
@@ -19,8 +20,9 @@ from relay_client.received import Stored
 from relay_chat.model.book import Book
 from relay_chat.model.clean import clean_line, clean_text
 from relay_chat.model.conversation import Conversation
-from relay_chat.model.entries import Entry, describe_error, entry_of, own_entry, shown_text
+from relay_chat.model.entries import Entry, describe_error, entry_of, own_entry, own_file_entry, shown_text
 from relay_chat.model.timeline import PAGE
+from relay_chat.model.transfers import Transfer, TransferState
 
 # Somebody who types says so at most this often; see conversation.TYPING_S.
 TYPING_EVERY_S = 3.0
@@ -50,6 +52,7 @@ class Desk:
         self.error: RelayError | None = None  # why there never will be one again
         self.ready = False  # whether the list of conversations has been read once
         self.current: Conversation | None = None
+        self.transfers: dict[Entry, Transfer] = {}
         self._changed = changed
         self._tell = tell
         self._outgoing: asyncio.Queue[tuple[Conversation, Entry, str]] = asyncio.Queue()
@@ -70,8 +73,11 @@ class Desk:
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Wait for what is under way, and say goodbye. Raises TimedOut if some of it may not be stored."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)  # a file that is written to is closed
         await self.client.close(timeout_s)
 
     @property
@@ -216,6 +222,7 @@ class Desk:
         before, conversation = self.current, self.book.get(name)
         if before is not None and before is not conversation:
             before.new_from = None
+            self.discard_failed(before)  # it was seen why
         self.current = conversation
         conversation.new_from = conversation.read + 1 if conversation.unread else None
         self._changed(None)
@@ -379,7 +386,7 @@ class Desk:
         conversation.waiting.remove(entry)
         self._arrived(conversation, entry)
 
-    def _failed(self, conversation: Conversation, entry: Entry, error: RelayError) -> None:
+    def _failed(self, conversation: Conversation, entry: Entry, error: Exception) -> None:
         entry.error = describe_error(error)
         self._changed(conversation.name)
 
@@ -387,6 +394,64 @@ class Desk:
         """Take away what the relay refused."""
         conversation.waiting = [entry for entry in conversation.waiting if not entry.error]
         self._changed(conversation.name)
+
+    # Files.
+
+    async def send_file(self, conversation: Conversation, path: Path) -> Entry:
+        """Send a file, over cuts and restarts, for as long as the program runs. Raises OSError if there is none."""
+        size = (await asyncio.to_thread(path.stat)).st_size
+        entry = own_file_entry(self.me, path.name, size, conversation.address)
+        self.transfers[entry] = Transfer("sending", size)
+        conversation.waiting.append(entry)
+        conversation.last_at = time.time()
+        self._spawn(self._send_file(conversation, entry, path))
+        self._changed(conversation.name)
+        return entry
+
+    async def _send_file(self, conversation: Conversation, entry: Entry, path: Path) -> None:
+        transfer = self.transfers[entry]
+        try:
+            sent = await self.client.files.send(
+                path, conversation.address, progress=self._progress_of(conversation, transfer), patience_s=None
+            )
+        except (RelayError, OSError) as error:
+            del self.transfers[entry]
+            self._failed(conversation, entry, error)
+            return
+        del self.transfers[entry]
+        if entry.file is not None:
+            entry.file = entry.file._replace(id=sent.id, size=sent.size, hash=sent.hash)
+        entry.stored(sent.stored)
+        conversation.waiting.remove(entry)
+        self._arrived(conversation, entry)
+
+    def fetch_file(self, conversation: Conversation, entry: Entry, directory: Path) -> None:
+        """Fetch the file that a message tells of, into a directory, under its name or that with a number."""
+        known = self.transfers.get(entry)
+        if entry.file is None or (known is not None and known.state is TransferState.UNDER_WAY):
+            return
+        self.transfers[entry] = Transfer("fetching", entry.file.size)
+        self._spawn(self._fetch_file(conversation, entry, entry.file.id, directory))
+        self._changed(conversation.name)
+
+    async def _fetch_file(self, conversation: Conversation, entry: Entry, file: str, directory: Path) -> None:
+        transfer = self.transfers[entry]
+        progress = self._progress_of(conversation, transfer)
+        try:
+            got = await self.client.files.get(file, directory, numbered=True, progress=progress, patience_s=None)
+        except (RelayError, OSError) as error:
+            transfer.end(f"not fetched: {describe_error(error)}", failed=True)
+            self._tell(f"{entry.file.name if entry.file else file}: {describe_error(error)}", True)
+        else:
+            transfer.end(clean_line(f"saved as {got.path}"))
+        self._changed(conversation.name)
+
+    def _progress_of(self, conversation: Conversation, transfer: Transfer) -> Callable[[int, int | None], None]:
+        def progress(done: int, size: int | None) -> None:
+            if transfer.move(done, size, time.monotonic()):
+                self._changed(conversation.name)
+
+        return progress
 
     async def typing(self, conversation: Conversation) -> None:
         """Tell the others that somebody types here; not more often than they need to hear it."""

@@ -1,19 +1,15 @@
 """One line of a conversation as a person sees it: what somebody said, cleaned, with its time and its fate."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
 
-from relay_client.received import ReceivedMessage, Stored
+from relay_client.received import Announced, ReceivedMessage, Stored
 
-from relay.protocol.payloads import MSGPACK, PayloadError, decode_body
 from relay_chat.model.clean import clean_line, clean_text
 
 # What is kept in memory and shown of one message; the whole of it can be opened.
 SHOWN_MAX_CHARS = 4000
-
-FILE_TYPE = "application/vnd.relay.file"
 
 
 class Mark(IntEnum):
@@ -25,20 +21,6 @@ class Mark(IntEnum):
     STORED = 3
     DELIVERED = 4
     READ = 5
-
-
-class FileNote:
-    """What a message says about a file: how to get it, its name, how large it is and of what kind. All of it comes
-    from somebody else; `name` is cleaned."""
-
-    __slots__ = ("id", "kind", "name", "sha256", "size")
-
-    def __init__(self, id_: str, name: str, size: int, kind: str, sha256: bytes) -> None:
-        self.id = id_
-        self.name = clean_line(name)
-        self.size = size
-        self.kind = clean_line(kind)
-        self.sha256 = sha256
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +36,7 @@ class Entry:
     device: str = ""
     left_out: int = 0
     error: str = ""
-    file: FileNote | None = None
+    file: Announced | None = None
     to: str = field(default="")
 
     def stored(self, stored: Stored) -> None:
@@ -65,7 +47,7 @@ class Entry:
 
 def entry_of(message: ReceivedMessage, me: str) -> Entry:
     """A message from the relay, as `me` sees it."""
-    note = file_note(message)
+    note = _cleaned(message.file)
     text = file_text(note) if note else shown_text(message)
     clipped = clean_text(text[: SHOWN_MAX_CHARS + 1])[:SHOWN_MAX_CHARS]
     return Entry(
@@ -101,19 +83,20 @@ def shown_text(message: ReceivedMessage) -> str:
     return f"[{kind}, {size_text(len(message.body))}]"
 
 
-def file_note(message: ReceivedMessage) -> FileNote | None:
-    """What the message says about a file; None if it is about something else, or not well formed."""
-    if message.content_type != FILE_TYPE:
+def _cleaned(file: Announced | None) -> Announced | None:
+    """What a message says about a file, fit to be shown; None if it has no name to be shown by."""
+    if file is None or not clean_line(file.name):
         return None
-    try:
-        value: Any = decode_body(MSGPACK, message.body)
-        note = FileNote(value["id"], value["name"], value["size"], value.get("type") or "", value.get("hash") or b"")
-    except (PayloadError, KeyError, TypeError, AttributeError):
-        return None
-    return note if isinstance(note.id, str) and isinstance(note.size, int) and note.size >= 0 and note.name else None
+    return file._replace(name=clean_line(file.name), type=clean_line(file.type))
 
 
-def file_text(note: FileNote) -> str:
+def own_file_entry(me: str, name: str, size: int, to: str) -> Entry:
+    """A file that is on its way to the relay."""
+    file = Announced("", clean_line(name), size, b"", "")
+    return replace(own_entry(me, file_text(file), to), file=file)
+
+
+def file_text(note: Announced) -> str:
     """How a file is named in a conversation."""
     return f"{note.name}  {size_text(note.size)}"
 

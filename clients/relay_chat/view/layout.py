@@ -233,7 +233,7 @@ def _spans(entry: Entry, setting: Setting, look: Look) -> list[Span]:
     if entry.file is not None:
         meta = Style(meta={"file": entry.offset or 0})
         name = len(entry.file.name)
-        found: list[Span] = [(0, len(entry.text), meta), (name, len(entry.text), look.quiet + Style(bold=False))]
+        found: list[Span] = [(0, len(entry.text), meta), (0, name, look.primary), (name, len(entry.text), _REMARK)]
     else:
         found = [
             (start, end, look.primary + Style(underline=True, link=url, meta={"url": url}))
@@ -244,6 +244,7 @@ def _spans(entry: Entry, setting: Setting, look: Look) -> list[Span]:
     return found
 
 
+_REMARK = Style(bold=False, dim=True)
 _GLYPHS = {Mark.FAILED: "✗", Mark.QUEUED: "◌", Mark.STORED: "✓", Mark.DELIVERED: "✓✓", Mark.READ: "✓✓"}
 
 

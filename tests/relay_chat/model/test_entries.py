@@ -5,11 +5,9 @@ from typing import Any
 import msgpack
 import pytest
 from relay_chat.model.entries import (
-    FILE_TYPE,
     SHOWN_MAX_CHARS,
     describe_error,
     entry_of,
-    file_note,
     own_entry,
     size_text,
 )
@@ -17,6 +15,7 @@ from relay_client.errors import Refused
 from relay_client.received import ReceivedMessage
 
 from relay.protocol import packets
+from relay.protocol.transfer import FILE
 
 
 def message(body: bytes | str, content_type: str = "text/plain", sender: str = "bob/phone") -> ReceivedMessage:
@@ -51,7 +50,7 @@ def test_a_file() -> None:
         "hash": b"h" * 32,
         "type": "application/pdf",
     }
-    entry = entry_of(message(msgpack.packb(value), FILE_TYPE), "alice")
+    entry = entry_of(message(msgpack.packb(value), FILE), "alice")
     assert entry.file is not None and entry.file.id == "abcdefghijkl"
     assert entry.text == "../a␛b.pdf  4.2 MB"
 
@@ -69,9 +68,8 @@ def test_a_file() -> None:
     ],
 )
 def test_what_only_says_it_is_a_file(value: Any) -> None:
-    found = message(msgpack.packb(value), FILE_TYPE)
-    assert file_note(found) is None and "vnd.relay.file" in entry_of(found, "alice").text
-    assert file_note(message(b"\xc1", FILE_TYPE)) is None
+    found = message(msgpack.packb(value), FILE)
+    assert entry_of(found, "alice").file is None and "vnd.relay.file" in entry_of(found, "alice").text
 
 
 @pytest.mark.parametrize(
