@@ -32,6 +32,7 @@ from relay_chat.view.history import History
 from relay_chat.view.panels import ListPanel, TextPanel, help_text
 from relay_chat.view.search_bar import SearchBar
 from relay_chat.view.sidebar import Sidebar
+from relay_chat.view.standing import empty_lines, messages_text, status_pieces
 from relay_chat.view.theme import DARK, LIGHT, Look, look_of
 
 # With fewer columns the list folds away.
@@ -123,7 +124,7 @@ class ChatApp(App[None]):
             await self._leave()
             return
         self._leaving = True
-        self.tell(f"{_messages(self.desk.unsent)} not sent yet. Wait, or leave once more to give them up.", True)
+        self.tell(f"{messages_text(self.desk.unsent)} not sent yet. Wait, or leave once more to give them up.", True)
 
     async def _leave(self) -> None:
         self.unsent = self.desk.unsent
@@ -175,7 +176,7 @@ class ChatApp(App[None]):
             self.run_worker(self.open(there[0].name))
         self.query_one(Sidebar).sync(self.desk.book, current, self.desk.ready)
         self._draw_title()
-        self.query_one(History).show(current, self._empty_lines(current))
+        self.query_one(History).show(current, empty_lines(self.desk, self._place, self.look))
         self.query_one(Composer).invite(_invitation(current))
         self._draw_notice()
         self._draw_status()
@@ -214,43 +215,9 @@ class ChatApp(App[None]):
         return [(f"↓ {count}to the newest: Ctrl+End ", self.look.accent + press("end"))]
 
     def _draw_status(self) -> None:
-        look, desk = self.look, self.desk
-        waiting = f"  {_messages(desk.unsent)} waiting" if desk.unsent else ""
-        if desk.connected:
-            left = [("● ", look.success), (f"{desk.me} at {self._place}", look.quiet), (waiting, look.accent)]
-        elif not desk.reason:
-            left = [("◌ ", look.accent), (f"connecting to {self._place} …{waiting}", look.quiet)]
-        else:
-            seconds = max(0, round(desk.retry_at - time.monotonic()))
-            again = f"; trying again in {seconds} s" if seconds else "; trying again"
-            left = [("▲ ", look.error), (f"no connection{again}{waiting}", look.error)]
-            left.append((f"  {clean_line(desk.reason)}", look.quiet))
+        look, left = self.look, status_pieces(self.desk, self._place, self.look)
         keys = [_key(name, what, action, look) for name, what, action in _KEYS]
         self.query_one("#status", Bar).put(left, [piece for pieces in keys for piece in pieces])
-
-    def _empty_lines(self, current: Conversation | None) -> list[tuple[str, Style]]:
-        look, bold = self.look, Style(bold=True)
-        if current is None:
-            if not self.desk.ready:
-                return [(f"Connecting to {self._place} …", look.quiet)]
-            return [
-                ("Nobody has written yet.", bold),
-                ("", look.quiet),
-                ("/msg NAME writes to somebody", look.quiet),
-                ("/join ROOM enters a room, /create ROOM makes one", look.quiet),
-                ("/help shows everything", look.quiet),
-            ]
-        if current.is_invitation:
-            return [(f"You are invited to {current.label}.", bold), ("", look.quiet),
-                    ("/join enters, /leave declines", look.quiet)]  # fmt: skip
-        if not current.timeline.loaded:
-            return [("…", look.quiet)]
-        if not current.is_room and current.address == current.me:
-            return [("Notes to yourself.", bold), ("Only your own devices see them.", look.quiet)]
-        return [
-            ("Nothing here yet.", bold),
-            (f"Say hello{'' if current.is_room else f' to {current.label}'}.", look.quiet),
-        ]
 
     def _progress(self, entry: Entry) -> str:
         transfer = self.desk.transfers.get(entry)
@@ -558,10 +525,6 @@ def _key(name: str, what: str, action: str, look: Look) -> list[Piece]:
 def _offer(name: str, chosen: bool, look: Look) -> list[Piece]:
     text = clean_line(name)
     return [(text, look.primary + Style(reverse=True, bold=True) if chosen else look.primary), ("  ", look.quiet)]
-
-
-def _messages(count: int) -> str:
-    return f"{count} message{'s' * (count != 1)}"
 
 
 def _invitation(conversation: Conversation | None) -> str:

@@ -4,13 +4,22 @@ import logging
 import os
 import sys
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import click
 
-from relay.cli.connection import exit_code, url_options
+from relay.cli.connection import connected, exit_code, explained, url_options
 from relay.cli.outcome import CommandError, Exit, examples
-from relay.cli.profile import chosen_url, complete_profile, complete_url, read_profiles, split_url
+from relay.cli.profile import (
+    DEFAULT,
+    chosen_url,
+    complete_profile,
+    complete_url,
+    profile_path,
+    read_profiles,
+    split_url,
+    write_profiles,
+)
 
 # Two chats of one user on one relay are two devices only if they say so: the second ends the first.
 DEVICE = "chat"
@@ -53,9 +62,30 @@ def _url(name: str | None, url: str | None, profile: str | None) -> str:
     if name is not None and (url is not None or profile is not None):
         raise CommandError("--as goes without --url and --profile", Exit.USAGE)
     if name is not None and name not in (profiles := read_profiles()):
-        parts = split_url(os.environ.get("RELAY_URL") or profiles.get("default") or _no_relay(name))
+        parts = split_url(os.environ.get("RELAY_URL") or profiles.get(DEFAULT) or _no_relay(name))
         return complete_url(f"{parts.scheme}://{name}@{parts.place}")
-    return chosen_url(url, name or profile)
+    name = name or profile
+    if url is None and name is None and not _is_known():
+        return _sign_in()
+    return chosen_url(url, name)
+
+
+def _is_known() -> bool:
+    return bool(os.environ.get("RELAY_URL") or os.environ.get("RELAY_PROFILE")) or DEFAULT in read_profiles()
+
+
+def _sign_in() -> str:
+    """Ask whom to be and where, try it, and remember it if that is wanted."""
+    click.echo("You are not signed in yet. An account is made with `relay user add` where the relay runs.\n")
+    place = click.prompt("Relay", default="127.0.0.1")
+    name = click.prompt("Your name")
+    url = place if "://" in place else f"relay://{quote(name, safe='')}@{place}"
+    complete = complete_url(url)
+    with connected(complete):
+        pass
+    if click.confirm(f"Remember this in {profile_path()}?", default=True):
+        write_profiles(read_profiles() | {DEFAULT: complete})
+    return complete
 
 
 def _no_relay(name: str) -> str:
@@ -64,18 +94,19 @@ def _no_relay(name: str) -> str:
 
 def _run(url: str, device: str, theme: str | None, downloads: Path | None) -> None:
     from relay_chat.app import ChatApp  # noqa: PLC0415 - Textual takes its time
+    from relay_chat.background import is_dark  # noqa: PLC0415
     from relay_client.aio import Client  # noqa: PLC0415
 
-    from relay.cli.connection import explained  # noqa: PLC0415
-
-    logging.getLogger("relay_client").addHandler(logging.NullHandler())  # the screen is the chat's
+    log = logging.getLogger("relay_client")
+    log.addHandler(logging.NullHandler())
+    log.propagate = False  # the screen is the chat's, and it says itself what goes wrong
     with explained():
         Client(url, device=device)  # what is wrong with the URL is told before the screen is taken
     parts = split_url(url)
     app = ChatApp(
         lambda: Client(url, device=device, start=0, receive=False, patience_s=None),
         unquote(parts.place),
-        theme != "light",
+        is_dark() if theme is None else theme == "dark",
         downloads,
     )
     app.run()

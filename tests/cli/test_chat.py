@@ -5,13 +5,20 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from itertools import count
 from pathlib import Path
 from shlex import quote
 
 import pytest
 
+from relay.cli.outcome import CommandError
 from tests.cli.conftest import Town
 from tests.process import COMMAND, DEADLINE_S, environment
+
+chat = import_module("relay.cli.chat")  # `relay.cli.chat` is the command, too
+
+_numbers = count(1)
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
@@ -26,7 +33,7 @@ class Terminal:
     """A tmux server of its own, with one window."""
 
     def __init__(self, home: Path, size: tuple[int, int]) -> None:
-        self._base = ("tmux", "-S", str(home / "tmux"), "-f", "/dev/null")
+        self._base = ("tmux", "-S", str(home / f"tmux{next(_numbers)}"), "-f", "/dev/null")
         self._size = size
         self._home = home
 
@@ -132,3 +139,56 @@ def test_a_login_that_fails_is_explained_on_a_clean_screen(town: Town, tmp_path:
         here.start("chat", env={"RELAY_URL": town.url(alice).replace("secret-", "wrong-")})
         screen = here.wait_for("relay: ", "ended with 4")
         assert "Write to" not in screen
+
+
+@needs_tmux
+def test_who_is_not_signed_in_is_asked_once(town: Town, tmp_path: Path) -> None:
+    alice = town.user("alice")
+    with terminal(tmp_path) as here:
+        here.start("chat", env={})
+        here.wait_for("You are not signed in yet", "Relay [127.0.0.1]:")
+        here.type(town.address, "Enter")
+        here.wait_for("Your name:")
+        here.type(alice, "Enter")
+        here.wait_for("Password of")
+        here.type(f"secret-{alice}", "Enter")
+        here.wait_for("Remember this")
+        here.type("y", "Enter")
+        here.wait_for("Nobody has written yet.", f"{alice} at {town.address}")
+        here.type("Q", "Enter")
+        here.wait_for("ended with 0")
+    with terminal(tmp_path) as again:
+        again.start("chat", "--theme", "light", env={})
+        again.wait_for("Nobody has written yet.")
+        again.type("/quit", "Enter")
+        again.wait_for("ended with 0")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--as", "work", "--url", "relay://a@b"), "--as goes without"),
+        (("--as", "work"), "there is no profile 'work'"),
+    ],
+)
+def test_whom_to_be(tmp_path: Path, words: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from relay.cli import chat
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("RELAY_URL", raising=False)
+    options = dict(zip(("name", "url"), words[1::2], strict=False))
+    with pytest.raises(CommandError, match=sentence):
+        chat._url(options.get("name"), options.get("url"), None)
+
+
+def test_another_user_of_the_same_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from relay.cli import chat
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("RELAY_URL", "relay://alice:x@relay.example:7450")
+    monkeypatch.setattr(chat, "complete_url", lambda url: url)
+    assert chat._url("bob", None, None) == "relay://bob@relay.example:7450"
+    monkeypatch.delenv("RELAY_URL")
+    (tmp_path / "relay").mkdir()
+    (tmp_path / "relay" / "profile.toml").write_text('[work]\nurl = "relay://carol:y@work.example"\n')
+    assert chat._url("work", None, None) == "relay://carol:y@work.example"

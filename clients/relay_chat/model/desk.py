@@ -180,6 +180,8 @@ class Desk:
             self._tell(f"{event.by} invites you to {event.room}", False)
         elif mine and event.what in ("removed", "banned"):
             self._tell(f"{event.by} put you out of {event.room}", False)
+        elif self.current is not None and event.room == self.current.name and (said := _room_news(event)):
+            self._tell(said, False)
         await self.refresh_people()
 
     def _on_message(self, message: Message) -> None:
@@ -485,3 +487,16 @@ class Desk:
         await self.client.rooms.leave(conversation.name)
         conversation.role = None
         self._changed(None)
+
+
+def _room_news(event: RoomChanged) -> str:
+    """What happened in the room that is open, for those inside."""
+    by = event.by
+    return {
+        "joined": f"{event.user} has joined",
+        "left": f"{event.user} has left",
+        "invited": f"{by} has invited {event.user}",
+        "removed": f"{by} has put {event.user} out",
+        "banned": f"{by} has put {event.user} out for good",
+        "role": f"{by} has made {event.user} {event.role}",
+    }.get(event.what, "")
