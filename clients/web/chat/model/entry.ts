@@ -1,6 +1,7 @@
 /** One message as the page shows it, decoded once from what the SDK hands over. Bodies come from others: nothing is believed. */
 
 import type { Relay } from "../../relay.js"
+import { unpackValue } from "../../relay/values.js"
 import { preview } from "../text/markup"
 import { fileSize } from "../text/times"
 import { t } from "../words"
@@ -40,10 +41,18 @@ export function contentOf(message: Pick<Message, "contentType" | "value" | "body
   const { contentType, value, body } = message
   if (typeof value === "string" && !contentType.startsWith(FILE_TYPE)) return { kind: "text", text: value }
   if (contentType.startsWith(FILE_TYPE)) {
-    const file = fileOf(value)
+    const file = fileOf(unpacked(body))
     if (file) return { kind: "file", file }
   }
   return { kind: "data", type: contentType || "application/octet-stream", size: body.length, text: dataText(value) }
+}
+
+function unpacked(body: Uint8Array): unknown {
+  try {
+    return unpackValue(body)
+  } catch {
+    return null
+  }
 }
 
 function fileOf(value: unknown): FileInfo | null {

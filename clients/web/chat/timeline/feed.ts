@@ -4,7 +4,7 @@
  * It decides what counts as seen: a message is read when its row is inside the view while the page is visible and has the focus.
  */
 
-import { effect } from "@preact/signals"
+import { effect, untracked } from "@preact/signals"
 import type { Conversation, Outgoing } from "../model/conversation"
 import type { FileInfo } from "../model/entry"
 import type { World } from "../model/world"
@@ -57,9 +57,10 @@ export class Feed {
     if (newsAfter && unread > 8) this.#timeline.reveal(newsAfter + 1, 0.15)
     log.changed = (from, to) => this.#changed(from, to)
     this.#stops = [
-      effect(() => this.#sendings(of.outgoing.value)),
-      effect(() => void [of.receipts.value, this.#fates()]),
-      effect(() => void [world.connection.value === "open" && this.#timeline.update()]),
+      follow(() => of.outgoing.value, (items) => this.#sendings(items)),
+      follow(() => of.receipts.value, () => this.#fates()),
+      follow(() => world.connection.value, (state) => state === "open" && this.#timeline.update()),
+      follow(() => `${language.value} ${today.value}`, () => this.#redraw()),
     ]
     const { signal } = this.#gone
     for (const name of ["focus", "blur"] as const) window.addEventListener(name, () => this.#read(), { signal })
@@ -96,9 +97,8 @@ export class Feed {
     setTimeout(again, 60)
   }
 
-  /** Everything again: the language or the day has changed. Tracks both. */
-  redraw(): void {
-    void [language.value, today.value]
+  /** Everything again: the language or the day has changed. */
+  #redraw(): void {
     this.#begin()
     this.#timeline.redraw()
     for (const [key, [item]] of this.#items) this.#place(key, item)
@@ -215,4 +215,12 @@ export class Feed {
     row?.focus({ preventScroll: true })
     row?.scrollIntoView({ block: "nearest" })
   }
+}
+
+/** Calls `act` with what `read` gives, now and whenever it changes; what `act` looks at does not count. */
+function follow<T>(read: () => T, act: (value: T) => void): () => void {
+  return effect(() => {
+    const value = read()
+    untracked(() => act(value))
+  })
 }

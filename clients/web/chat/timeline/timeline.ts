@@ -100,7 +100,13 @@ export class Timeline {
       this.#scrollTo(this.heights.top(row) - Math.max(shift, 0))
       this.update()
     }
+    this.#stick = this.#nearEnd()
     return this.#rows.get(row) ?? null
+  }
+
+  #nearEnd(): boolean {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller
+    return scrollHeight - scrollTop - clientHeight < NEAR_END_PX
   }
 
   /** The row element of an offset, if it is in the document. */
@@ -206,12 +212,12 @@ export class Timeline {
 
   #scrolled(): void {
     const { scroller } = this
-    const { scrollHeight, clientHeight, scrollTop } = scroller
+    const { scrollHeight, clientHeight } = scroller
     // When what is in the window changed its size, it was not the reader who moved.
     const moved = scrollHeight === this.#height && clientHeight === this.#view
     this.#height = scrollHeight
     this.#view = clientHeight
-    if (moved || !this.#stick) this.#stick = scrollHeight - scrollTop - clientHeight < NEAR_END_PX
+    if (moved || !this.#stick) this.#stick = this.#nearEnd()
     if (this.#stick && moved) this.#keepEnd()
     else this.update()
     clearTimeout(this.#idle)

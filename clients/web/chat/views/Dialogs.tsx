@@ -64,6 +64,8 @@ function Choices<T extends string>(props: { label: string; options: [T, string][
 
 function NewConversation(): VNode {
   const what = useSignal<"person" | "join" | "create">("person")
+  // Only when the dialog opens: later the focus stays on the choice, so that arrows can go on.
+  useLayoutEffect(() => document.querySelector<HTMLElement>("#person")!.focus(), [])
   const options: ["person" | "join" | "create", string][] = [["person", t("person")], ["join", t("joinRoom")], ["create", t("createRoom")]]
   return (
     <Frame title={t("newConversation")}>
@@ -76,8 +78,6 @@ function NewConversation(): VNode {
 function Person(): VNode {
   const { world, dialog } = useApp()
   const name = useSignal("")
-  const field = useRef<HTMLInputElement>(null)
-  useLayoutEffect(() => field.current!.focus(), [])
   const submit = (event: Event) => {
     event.preventDefault()
     if (!startable(name.value)) return
@@ -88,7 +88,7 @@ function Person(): VNode {
     <form onSubmit={submit}>
       <div class="field">
         <label for="person">{t("userName")}</label>
-        <input ref={field} id="person" class="input" value={name.value} maxLength={64} autocapitalize="none" spellcheck={false} autocomplete="off"
+        <input id="person" class="input" value={name.value} maxLength={64} autocapitalize="none" spellcheck={false} autocomplete="off"
           aria-describedby="person-hint" onInput={(event) => (name.value = event.currentTarget.value)} />
         <span id="person-hint" class="hint">{t("writeTheName")}</span>
       </div>
@@ -152,8 +152,6 @@ function Create(): VNode {
   const name = useSignal("")
   const title = useSignal("")
   const isPublic = useSignal(true)
-  const field = useRef<HTMLInputElement>(null)
-  useLayoutEffect(() => field.current!.focus(), [])
   const submit = async (event: Event) => {
     event.preventDefault()
     if (!startable(plainRoom(name.value))) return
@@ -166,7 +164,7 @@ function Create(): VNode {
     <form onSubmit={submit}>
       <div class="field">
         <label for="new-room">{t("roomName")}</label>
-        <input ref={field} id="new-room" class="input" value={name.value} maxLength={65} autocapitalize="none" spellcheck={false} autocomplete="off"
+        <input id="new-room" class="input" value={name.value} maxLength={65} autocapitalize="none" spellcheck={false} autocomplete="off"
           aria-describedby="room-hint" onInput={(event) => (name.value = event.currentTarget.value)} />
         <span id="room-hint" class="hint">{t("roomNameHint")}</span>
       </div>

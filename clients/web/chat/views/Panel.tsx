@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals"
 import type { VNode } from "preact"
 import { useLayoutEffect, useRef } from "preact/hooks"
 import type { Conversation, Member, Role } from "../model/conversation"
-import { dayName, listTime } from "../text/times"
+import { clockTime, dayName } from "../text/times"
 import { isolated, t, type Word } from "../words"
 import { useApp } from "./app"
 import { confirm } from "./confirm"
@@ -38,7 +38,7 @@ function Details({ of }: { of: Conversation }): VNode {
           {of.kind === "room" && of.title.value && <p><bdi>{of.address}</bdi></p>}
           {of.kind === "room" && <p>{t(of.isPublic.value ? "isPublic" : "isPrivate")}</p>}
           {of.kind === "direct" && seen && (
-            <p>{seen.state === "offline" && seen.seenMs ? t("lastSeen", { when: `${dayName(seen.seenMs)}, ${listTime(seen.seenMs)}` }) : t(seen.state)}</p>
+            <p>{seen.state === "offline" && seen.seenMs ? t("lastSeen", { when: `${dayName(seen.seenMs)}, ${clockTime(seen.seenMs)}` }) : t(seen.state)}</p>
           )}
         </div>
         {of.kind === "room" && <Room of={of} />}

@@ -1,13 +1,13 @@
 /** The open conversation: its head, its messages, and the field to write in. */
 
-import { effect, useSignal, useSignalEffect } from "@preact/signals"
+import { useSignal, useSignalEffect } from "@preact/signals"
 import type { VNode } from "preact"
 import { useEffect, useRef } from "preact/hooks"
 import { type Conversation, typingSentence } from "../model/conversation"
 import type { FileInfo } from "../model/entry"
 import { Feed } from "../timeline/feed"
 import { isPicture } from "../timeline/pictures"
-import { dayName, listTime } from "../text/times"
+import { clockTime, dayName } from "../text/times"
 import { isolated, t } from "../words"
 import { useApp } from "./app"
 import { Composer } from "./Composer"
@@ -73,13 +73,15 @@ function Head({ of }: { of: Conversation }): VNode {
   return (
     <header class="bar">
       <button class="icon only-phone" aria-label={t("back")} onClick={() => history.back()}><Icon name="back" /></button>
-      <button class="who" aria-label={`${of.name}. ${t("details")}`} aria-expanded={panel.value === "details"} onClick={() => toggle("details")}>
-        <ConversationFace of={of} presence={seen?.state} />
-        <span class="clip">
-          <h2 class="clip"><bdi>{of.name}</bdi></h2>
-          <About of={of} />
-        </span>
-      </button>
+      <h2 class="grow">
+        <button class="who" title={t("details")} aria-expanded={panel.value === "details"} onClick={() => toggle("details")}>
+          <ConversationFace of={of} presence={seen?.state} />
+          <span class="clip">
+            <bdi class="name clip">{of.name}</bdi>
+            <About of={of} />
+          </span>
+        </button>
+      </h2>
       <button class="icon" aria-label={t("search")} title={t("search")} aria-pressed={panel.value === "search"} onClick={() => toggle("search")}>
         <Icon name="search" />
       </button>
@@ -98,7 +100,7 @@ function About({ of }: { of: Conversation }): VNode {
   const seen = world.presence.value.get(of.address)
   if (!seen) return <span class="about">{"\u00A0"}</span>
   if (seen.state !== "offline" || !seen.seenMs) return <span class="about">{t(seen.state)}</span>
-  return <span class="about">{t("lastSeen", { when: `${dayName(seen.seenMs)}, ${listTime(seen.seenMs)}` })}</span>
+  return <span class="about">{t("lastSeen", { when: `${dayName(seen.seenMs)}, ${clockTime(seen.seenMs)}` })}</span>
 }
 
 /** What the connection does, when it does not do what it should. */
@@ -143,11 +145,7 @@ function Messages({ of }: { of: Conversation }): VNode {
     })
     feed.current = made
     app.jump.to = (offset) => made.jump(offset)
-    const stop = effect(() => void [t("today"), made.redraw()])
-    return () => {
-      stop()
-      made.close()
-    }
+    return () => made.close()
   }, [of])
   return (
     <>
