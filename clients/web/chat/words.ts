@@ -107,7 +107,7 @@ const en = {
   // files
   file: "File {name}, {size}",
   download: "Download {name}",
-  downloading: "Downloading {name}",
+  downloading: "Downloading {name}: {done} %",
   downloadFailed: "{name} could not be downloaded: {why}",
   uploading: "Sending {name}",
   uploadFailed: "{name} was not sent: {why}",
@@ -285,7 +285,7 @@ const zh: Words = {
   tooLong: "消息过长：{size}，上限为 {max}。请以文件形式发送。",
   file: "文件 {name}，{size}",
   download: "下载 {name}",
-  downloading: "正在下载 {name}",
+  downloading: "正在下载 {name}：{done} %",
   downloadFailed: "{name} 下载失败：{why}",
   uploading: "正在发送 {name}",
   uploadFailed: "{name} 未能发送：{why}",

@@ -9,6 +9,7 @@ export class TabChannel {
   /** @type {Map<number, {to: string, resolve: (value: any) => void, reject: (error: RelayError) => void}>} */
   #asked = new Map();
   #lastId = 0;
+  #closed = false;
 
   /**
    * @param {Channel} channel @param {string} tab our own name
@@ -24,7 +25,7 @@ export class TabChannel {
 
   /** News for everybody, or for one tab. @param {string | null} to @param {string} name @param {any[]} args */
   tell(to, name, ...args) {
-    this.channel.postMessage({ from: this.tab, to, name, args: args.map(plain) });
+    this.#post({ from: this.tab, to, name, args: args.map(plain) });
   }
 
   /** @param {string} to @param {string} name @param {any[]} args @returns {Promise<any>} what the other tab answers; its RelayError rejects */
@@ -33,7 +34,7 @@ export class TabChannel {
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
       this.#asked.set(id, { to, resolve, reject });
-      this.channel.postMessage({ from: this.tab, to, name, args: args.map(plain), id });
+      this.#post({ from: this.tab, to, name, args: args.map(plain), id });
     });
   }
 
@@ -47,8 +48,14 @@ export class TabChannel {
   }
 
   close() {
+    this.#closed = true;
     this.channel.onmessage = null;
     this.channel.close();
+  }
+
+  /** An answer may be ready only when the tab has ended: nobody waits for it then. @param {any} message */
+  #post(message) {
+    if (!this.#closed) this.channel.postMessage(message);
   }
 
   /** @param {any} message */
@@ -63,7 +70,7 @@ export class TabChannel {
     } catch (error) {
       result = error instanceof Error ? error : new Error(String(error));
     }
-    if (id !== undefined) this.channel.postMessage({ from: this.tab, to: from, answered: id, value: plain(result) });
+    if (id !== undefined) this.#post({ from: this.tab, to: from, answered: id, value: plain(result) });
   }
 
   /** @param {number} id @param {any} value */

@@ -1,12 +1,14 @@
 /** What we sent that has no place in its conversation yet: texts on their way, files under way, and what failed. */
 
 import type { Posted } from "../../relay.js"
+import { FILE, packValue } from "../../relay/values.js"
 import type { Conversation, Outgoing } from "./conversation"
-import { type Content, contentOf } from "./entry"
-import { filesOf } from "./files"
+import { type Content, contentOf, type FileInfo } from "./entry"
 import type { World } from "./world"
 
 export class Outbox {
+  /** Called with each file that was sent from here: the page need not fetch it. */
+  uploaded: (info: FileInfo, blob: Blob) => void = () => {}
   #keys = 0
 
   constructor(private readonly world: World) {}
@@ -63,10 +65,16 @@ export class Outbox {
       drop(conversation, item.key)
       this.sendFile(conversation, file)
     }
+    if (world.connection.value !== "open") item.state = "queued"
     put(conversation, item)
-    const onProgress = (done: number, all: number) => change(conversation, item.key, { progress: all ? done / all : 1 })
-    filesOf(world.me).send(conversation.address, file, { onProgress, signal: stop.signal }).then(
-      () => drop(conversation, item.key),
+    const onProgress = ({ bytes, total }: { bytes: number; total: number }) =>
+      change(conversation, item.key, { state: "sending", progress: total ? bytes / total : 1 })
+    world.me.files.send(conversation.address, file, { onProgress, signal: stop.signal, announce: false }).then(
+      ({ id, name, size, hash, type }) => {
+        this.uploaded({ id, name, size, type }, file)
+        drop(conversation, item.key)
+        world.me.post(conversation.address, packValue({ id, name, size, hash, type }), { contentType: FILE })
+      },
       (problem: Error) => {
         if (!stop.signal.aborted) change(conversation, item.key, { state: "failed", why: problem.message, progress: null })
       },

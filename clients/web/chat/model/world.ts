@@ -20,8 +20,14 @@ export interface Seen {
   seenMs: number
 }
 
+export interface Notice {
+  change: (text: string) => void
+  end: (afterMs?: number) => void
+}
+
 export type RoomInfo = Awaited<ReturnType<Relay["rooms"]["join"]>>
 
+const TOLD_MS = 6000
 /** A sign of typing counts for five seconds; it is sent again a little before. */
 const TYPING_EVERY_MS = 3500
 const PREVIEWS_AT_ONCE = 4
@@ -192,10 +198,20 @@ export class World {
     this.tell(t("somethingWrong", { why }))
   }
 
+  /** A sentence that goes away by itself. */
   tell(text: string): void {
+    this.notice(text).end(TOLD_MS)
+  }
+
+  /** A sentence that stays until it is ended. */
+  notice(text: string): Notice {
     const id = ++this.#toast
     this.toasts.value = [...this.toasts.value.slice(-2), { id, text }]
-    setTimeout(() => (this.toasts.value = this.toasts.value.filter((toast) => toast.id !== id)), 6000)
+    const end = () => (this.toasts.value = this.toasts.value.filter((toast) => toast.id !== id))
+    return {
+      change: (text) => (this.toasts.value = this.toasts.value.map((toast) => (toast.id === id ? { id, text } : toast))),
+      end: (afterMs = 0) => void setTimeout(end, afterMs),
+    }
   }
 
   async #try<T>(work: () => Promise<T>): Promise<T | null> {

@@ -40,10 +40,12 @@ export class Pictures {
   picture(file: FileInfo): Promise<Picture> {
     const kept = this.#kept.get(file.id)
     if (kept) return kept
-    const loading = this.#load(file)
-    this.#kept.set(file.id, loading)
-    loading.catch(() => this.#kept.delete(file.id))
-    return loading
+    return this.#keep(file, this.get(file.id))
+  }
+
+  /** A picture that this page has already. */
+  know(file: FileInfo, blob: Blob): void {
+    if (isPicture(file) && !this.#kept.has(file.id)) this.#keep(file, Promise.resolve(blob))
   }
 
   clear(): void {
@@ -53,8 +55,15 @@ export class Pictures {
     this.#bytes = 0
   }
 
-  async #load(file: FileInfo): Promise<Picture> {
-    const got = await this.get(file.id)
+  #keep(file: FileInfo, blob: Promise<Blob>): Promise<Picture> {
+    const loading = this.#load(file, blob)
+    this.#kept.set(file.id, loading)
+    loading.catch(() => this.#kept.delete(file.id))
+    return loading
+  }
+
+  async #load(file: FileInfo, blob: Promise<Blob>): Promise<Picture> {
+    const got = await blob
     // The type decides how the browser reads it: one of ours, never what the sender says beyond that.
     const url = URL.createObjectURL(new Blob([got], { type: file.type }))
     const image = new Image()

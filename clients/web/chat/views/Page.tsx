@@ -4,7 +4,6 @@ import { signal, useSignal } from "@preact/signals"
 import type { VNode } from "preact"
 import { createRef } from "preact"
 import { useEffect, useMemo } from "preact/hooks"
-import { filesOf } from "../model/files"
 import type { Session } from "../model/session"
 import type { World } from "../model/world"
 import { announce } from "../notify"
@@ -37,10 +36,12 @@ function Starting(): VNode {
 }
 
 function makeApp(session: Session, world: World): App {
+  const pictures = new Pictures((id) => world.me.files.get(id))
+  world.outbox.uploaded = (info, blob) => pictures.know(info, blob)
   return {
     session,
     world,
-    pictures: new Pictures((id) => filesOf(world.me).get(id)),
+    pictures,
     dialog: signal(null),
     panel: signal(null),
     viewer: signal(null),
