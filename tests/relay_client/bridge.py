@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -11,12 +12,14 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Bridge:
-    """Listens at `address` and passes on to `target`, which may change. `cuts`: how often something was cut."""
+    """Listens at `address` and passes on to `target`, which may change. `cuts`: how often something was cut.
+    `on_spent`: what is done in place of a cut when the bytes have passed."""
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.passed = 0
         self.cuts = 0
+        self.on_spent: Callable[[], None] = self.cut
         self._planned: list[int] = []
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -71,8 +74,7 @@ class Bridge:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if self._is_spent(len(data)):
-                    self.cut()
-                    return
+                    self.on_spent()
                 target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)

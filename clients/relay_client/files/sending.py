@@ -31,6 +31,8 @@ class Sending:
         self._offer = offer
         self._memo = memo
         self._pace = pace
+        # A receiver that took a part of it before may be away for a moment.
+        pace.begun = pace.begun or "peer" in memo.facts
 
     def run(self) -> Work[Done]:
         """Send what the other end does not have, over as many connections as it takes."""
