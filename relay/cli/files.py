@@ -197,13 +197,14 @@ def remove(id: str, url: str) -> None:
 @_json
 @connection_options
 def usage(as_json: bool, url: str) -> None:
-    """Show how much your files take on the relay, and how much they may. JSON: used_bytes, quota_bytes."""
+    """Show how much your files take on the relay, and may take. JSON: used_bytes, quota_bytes (0: no limit)."""
     with connected(url) as client:
         found = client.files.usage()
         if as_json:
             put_json(found._asdict())
         else:
-            put_line(f"{human_size(found.used_bytes)} of {human_size(found.quota_bytes)}")
+            most = f" of {human_size(found.quota_bytes)}" if found.quota_bytes else ""
+            put_line(human_size(found.used_bytes) + most)
 
 
 @file.command(

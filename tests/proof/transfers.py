@@ -2,10 +2,10 @@
 
     python -m tests.proof.transfers --transfers 500 --max-size 64M --seed 1
 
-Files of 1 byte to --max-size, their sizes spread evenly over the orders of magnitude, go from Alice to Bob, half of them
-through the relay's store and half directly. Each is hit by five blows at random bytes of its way: a cut connection, or a
-SIGKILL of the sender, the receiver or the relay. Then the content must be the same, no keeper may have taken more chunks
-twice than there were blows, nothing may be left over, and one message must have announced the file.
+Files of 1 byte to --max-size, their sizes spread evenly over the orders of magnitude, go from Alice to Bob, half of
+them through the relay's store and half directly. Each is hit by five blows at random bytes of its way: a cut
+connection, or a SIGKILL of the sender, the receiver or the relay. Then the content must be the same, no keeper may have
+taken more chunks twice than there were blows, nothing may be left over, and one message must have announced the file.
 """
 
 import argparse
@@ -94,6 +94,7 @@ def prove(directory: Path, transfers: int, max_size: int, seed: int, lanes: int)
         "largest": max((outcome.size for outcome in outcomes), default=0),
         "blows": sum(deeds.values()),
         **dict(sorted(deeds.items())),
+        "ends unsure": sum(outcome.unsure for outcome in outcomes),
         "chunks taken twice": sum(outcome.twice for outcome in outcomes),
         "longest_s": round(max((outcome.took_s for outcome in outcomes), default=0.0), 1),
         "problems": sum(len(outcome.problems) for outcome in outcomes),

@@ -2,8 +2,8 @@
 
     python -m tests.proof.witness LOG NAME serve --listen ...
 
-Each line of LOG is `NAME OFFSET`, written before the chunk is checked and stored. The pauses between reconnects are short, because
-here connections break all the time.
+Each line of LOG is `NAME OFFSET`, written before the chunk is checked and stored. The pauses between reconnects are
+short, because here connections break all the time.
 """
 
 import os

@@ -30,7 +30,7 @@ class RelayFile(NamedTuple):
 
 
 class FileUsage(NamedTuple):
-    """How many bytes the user's files take on the relay, and how many they may."""
+    """How many bytes the user's files take on the relay, and how many they may; 0: as many as there is room for."""
 
     used_bytes: int
     quota_bytes: int

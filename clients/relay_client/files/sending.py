@@ -92,6 +92,7 @@ class Sending:
         while True:
             self._pace.report(offset, source.size)
             chunk: Chunk = yield Run(partial(source.read, offset), may_be_left=not source.identity)
+            self._pace.moved()  # whoever writes into a pipe may take his time
             if not chunk.size:
                 break
             yield Write(stream, chunk_head(offset, chunk.hash, chunk.size))
