@@ -59,7 +59,7 @@ class Blow(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What became of one transfer. `twice`: how many chunks a keeper took more than once. `unsure`: the receiver does not
+    """What became of one transfer. `twice`: how many chunks a keeper took more than once. `unsure`: the receiver cannot
     know whether the sender knows of the end, and keeps a note of it for a week. `problems`: none, if all is well."""
 
     name: str
