@@ -55,7 +55,7 @@ class Fetching:
             raise
 
     def _moved(self, offset: int) -> Work[None]:
-        self._pace.moved()
+        self._pace.moved(offset)
         yield from ()
 
 

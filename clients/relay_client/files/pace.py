@@ -31,6 +31,7 @@ class Pace:
         self._progress = progress
         self._moved_at = time.monotonic()
         self._pause_s = SHORTEST_PAUSE_S
+        self._furthest = -1
         self.begun = False
 
     def report(self, done: int, size: int | None) -> None:
@@ -38,11 +39,13 @@ class Pace:
         if self._progress is not None:
             self._progress(done, size)
 
-    def moved(self) -> None:
-        """There was progress."""
+    def moved(self, position: int) -> None:
+        """Something happened there; it is progress if nothing has happened so far in the file before."""
         self.begun = True
-        self._moved_at = time.monotonic()
-        self._pause_s = SHORTEST_PAUSE_S
+        if position > self._furthest:
+            self._furthest = position
+            self._moved_at = time.monotonic()
+            self._pause_s = SHORTEST_PAUSE_S
 
     def persist(self, attempt: Callable[[], Work[T]]) -> Work[T]:
         """Attempt it until it works, or fails for a reason that does not pass."""

@@ -76,7 +76,7 @@ class Sending:
                 return Done(*done)
         except (KeyError, TypeError, AttributeError) as error:
             raise BadValue(f"{stream.peer} accepted the file in a form that this version does not know") from error
-        self._pace.moved()
+        self._pace.moved(offset)
         records = Records(stream)
         yield from self._send_from(offset, stream, records)
         while True:
@@ -92,13 +92,13 @@ class Sending:
         while True:
             self._pace.report(offset, source.size)
             chunk: Chunk = yield Run(partial(source.read, offset), may_be_left=not source.identity)
-            self._pace.moved()  # whoever writes into a pipe may take his time
+            self._pace.moved(offset)  # whoever writes into a pipe may take his time
             if not chunk.size:
                 break
             yield Write(stream, chunk_head(offset, chunk.hash, chunk.size))
             yield Write(stream, chunk.body())
             offset += chunk.size
-            self._pace.moved()
+            self._pace.moved(offset)
             yield from self._hear(records)
         yield Write(stream, encode_record(End(offset, source.digest.digest())))
 
