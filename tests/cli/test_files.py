@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Town, invoke
 from tests.cli.terminal import Terminal
-from tests.process import DEADLINE_S, Running, running
+from tests.process import DEADLINE_S, Running, run, running
 
 CONTENT = os.urandom(3_000_000)
 
@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_something_that_the_same_command_goes_on_with(town: Town) 
     with receiving(town, bob) as receiver, running(*words, home=town.home, env=town.env(alice)) as sender:
         await_growth(town)
         assert sender.stop(signal.SIGINT) == 130
-        assert sender.seen("the same command goes on from here")
+        sender.await_line("the same command goes on from here")
         (part,) = (town.home / "receiver/inbox").iterdir()
         there = part.stat().st_size
         assert there % 2**20 == 0
@@ -139,3 +139,69 @@ def test_where_output_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     Path("there").mkdir()
     assert _target("there") == (Path("there"), None) and _target("new/") == (Path("new"), None)
     assert _target("new") == (Path(), "new") and _target("there/new") == (Path("there"), "new")
+
+
+def test_a_file_through_the_relay(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    (town.home / "data.bin").write_bytes(CONTENT)
+    sent = town.run("file", "send", "data.bin", bob, user=alice)
+    id = sent.stdout.rpartition(" ")[2].strip()
+    assert sent.stdout == f"sent data.bin (3.0 MB) to {bob}: relay file get {id}\n" and sent.stderr == ""
+    (line,) = town.run("listen", "--text", "--count", "1", "--timeout", "20", user=bob).stdout.splitlines()
+    assert line.endswith(f"{alice} sent data.bin (3.0 MB): relay file get {id}")
+    (row,) = [json.loads(line) for line in town.run("file", "list", alice, "--json", user=bob).stdout.splitlines()]
+    assert (row["id"], row["name"], row["size"], row["from"]) == (id, "data.bin", len(CONTENT), alice)
+    assert row["hash"] == hashlib.sha256(CONTENT).hexdigest() and row["time"] < row["expires"]
+    (listed,) = town.run("file", "list", user=bob).stdout.splitlines()
+    assert listed.startswith(f"{id}     3.0 MB  ") and listed.endswith("  data.bin")
+    home = town.home / "bob"
+    home.mkdir()
+    got = town.run("file", "get", id, "-o", "bob/", user=bob)
+    assert got.stdout == f"received bob/data.bin (3.0 MB) from {alice}\n"
+    assert (home / "data.bin").read_bytes() == CONTENT
+    again = town.run("file", "get", id, "-o", "bob", user=bob)
+    assert again.returncode == 1 and "bob/data.bin exists already" in again.stderr
+    named = town.run("file", "get", id, "-o", "bob/mine", "--json", user=bob)
+    assert json.loads(named.stdout)["path"] == "bob/mine" and (home / "mine").read_bytes() == CONTENT
+    assert town.run("file", "usage", user=alice).stdout.startswith("3.0 MB of ")
+    assert town.run("file", "remove", id, user=bob).returncode == 1
+    assert town.run("file", "remove", id, user=alice).returncode == 0
+    gone = town.run("file", "get", id, user=bob)
+    assert gone.returncode == 1 and id in gone.stderr and town.run("file", "list", user=bob).stdout == ""
+
+
+def test_through_standard_input_and_output(town: Town) -> None:
+    alice, room = town.user("alice"), "#files"
+    town.run("room", "create", room, user=alice)
+    sent = town.run("file", "send", "-", room, "--name", "log.txt", "--json", user=alice, stdin=b"line\n" * 1000)
+    row = json.loads(sent.stdout)
+    assert (row["size"], row["type"], row["conversation"], row["offset"]) == (5000, "text/plain", room, 1)
+    got = town.run("file", "get", row["id"], "-o", "-", user=alice)
+    assert got.stdout == "line\n" * 1000 and (got.returncode, got.stderr) == (0, "")
+
+
+def test_tab_offers_ids_of_files(town: Town) -> None:
+    alice = town.user("alice")
+    town.run("login", town.url(alice))
+    (town.home / "note.txt").write_text("hello")
+    id = json.loads(town.run("file", "send", "note.txt", alice, "--json", user=alice).stdout)["id"]
+    line = f"relay file get {id[:3]}"
+    done = run(home=town.home, env={"_RELAY_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": "3"})
+    assert f"plain,{id}" in done.stdout.splitlines()
+
+
+def test_ctrl_c_while_fetching_and_the_same_command_again(town: Town) -> None:
+    alice = town.user("alice")
+    with (town.home / "large.bin").open("wb") as file:
+        file.truncate(100_000_000)
+    id = json.loads(town.run("file", "send", "large.bin", alice, "--json", user=alice).stdout)["id"]
+    inbox = town.home / "receiver/inbox"
+    inbox.mkdir(parents=True)
+    with running("file", "get", id, "-o", str(inbox), home=town.home, env=town.env(alice)) as getting:
+        await_growth(town)
+        if getting.stop(signal.SIGINT) == 130:  # it may have been faster than us
+            getting.await_line("the same command goes on from here")
+            assert [*inbox.iterdir()] != [inbox / "large.bin"]
+            assert town.run("file", "get", id, "-o", str(inbox), user=alice).returncode == 0
+    assert [*inbox.iterdir()] == [inbox / "large.bin"]
+    assert (inbox / "large.bin").stat().st_size == 100_000_000
