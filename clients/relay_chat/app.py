@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.filter import LineFilter, NoColor
+from textual.widget import Widget
 
 from relay_chat.model.clean import clean_line
 from relay_chat.model.commands import parse
@@ -103,7 +104,7 @@ class ChatApp(App[None]):
         self.orders = Orders(self)
         self.searching = Searching(self.desk, self.query_one(History), self.query_one(SearchBar), self.redraw)
         self.query_one(SearchBar).close()
-        self.query_one(Composer).focus()
+        self._focus(self.query_one(Composer))
         self.set_interval(1.0, self._tick)
         self.redraw()
         self.run_worker(self._live(), exit_on_error=True)
@@ -131,6 +132,10 @@ class ChatApp(App[None]):
         with contextlib.suppress(RelayError):
             await self.desk.stop(_LEAVE_S if self.desk.connected else 0.5)
         self.exit()
+
+    def _focus(self, widget: Widget) -> None:
+        """At once: what is typed next is for it."""
+        self.screen_stack[0].set_focus(widget)
 
     # Colours.
 
@@ -249,7 +254,7 @@ class ChatApp(App[None]):
         if self._is_list_over:
             self._folded = None
             self._fold()
-        composer.focus()
+        self._focus(composer)
         try:
             await self.desk.open(name)
         except RelayError as error:
@@ -276,7 +281,7 @@ class ChatApp(App[None]):
     def _on_list_left(self) -> None:
         if self._is_list_over:
             self.action_fold()
-        self.query_one(Composer).focus()
+        self._focus(self.query_one(Composer))
 
     def action_neighbour(self, step: int) -> None:
         """The conversation above or below in the list."""
@@ -324,7 +329,7 @@ class ChatApp(App[None]):
         """Fold the list away, or unfold it."""
         self._folded = not self._is_folded
         self._fold()
-        self.query_one(Sidebar if self._is_list_over else Composer).focus()
+        self._focus(self.query_one(Sidebar if self._is_list_over else Composer))
         self.redraw()
 
     def _fold(self) -> None:
@@ -496,7 +501,7 @@ class ChatApp(App[None]):
     @on(SearchBar.Closed)
     def _on_search_closed(self) -> None:
         self._close_search()
-        self.query_one(Composer).focus()
+        self._focus(self.query_one(Composer))
 
     def _close_search(self) -> None:
         self.searching.stop()

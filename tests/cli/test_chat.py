@@ -172,7 +172,6 @@ def test_who_is_not_signed_in_is_asked_once(town: Town, tmp_path: Path) -> None:
     ],
 )
 def test_whom_to_be(tmp_path: Path, words: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from relay.cli import chat
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("RELAY_URL", raising=False)
@@ -182,7 +181,6 @@ def test_whom_to_be(tmp_path: Path, words: tuple[str, ...], sentence: str, monke
 
 
 def test_another_user_of_the_same_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from relay.cli import chat
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("RELAY_URL", "relay://alice:x@relay.example:7450")

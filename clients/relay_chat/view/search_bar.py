@@ -45,7 +45,7 @@ class SearchBar(Horizontal):
         self.display = True
         box = self.query_one(Input)
         box.value = text or box.value
-        box.focus()
+        self.screen.set_focus(box)  # at once: what is typed next is for it
         box.select_all()
         self.answer("")
         self._looked_for = ""
