@@ -20,6 +20,9 @@ from relay.router.directory import Directory
 from relay.router.gate import HELD_MAX, Gate, Lane
 from relay.router.subscriber import Outlet, Subscriber
 
+# So many streams that are open or over may stand among those that wait for their ACCEPT, or as many as do wait.
+_DEADLINES_SPARE = 256
+
 
 class StreamLimits(NamedTuple):
     """What one session may have: streams in all, of those how many not accepted yet, and bytes under way to it."""
@@ -85,8 +88,9 @@ class StreamTable:
         self._directory = directory
         self._limits = limits
         self._streams: dict[tuple[str, int], Stream] = {}
-        # Streams that wait for their ACCEPT, soonest deadline first. One that ends meanwhile stays until then.
+        # Streams that wait for their ACCEPT, soonest deadline first. One that ends meanwhile stays for a while.
         self._deadlines: list[tuple[float, int, Stream]] = []
+        self._deadlines_max = _DEADLINES_SPARE
         self._turn = count()
 
     def __len__(self) -> int:
@@ -110,7 +114,7 @@ class StreamTable:
         mine.opening += 1
         mine.streams[stream] = theirs.streams[stream] = None
         self._streams[stream.key] = stream
-        heapq.heappush(self._deadlines, (now_s + packet.timeout_ms / 1000, next(self._turn), stream))
+        self._remind(now_s + packet.timeout_ms / 1000, stream)
         acceptor.outlet.push(frame)
 
     def accept(self, end: StreamEnd, packet: Accept, frame: bytes) -> None:
@@ -196,8 +200,19 @@ class StreamTable:
         """Reset what was not accepted in time. To be called a few times a second."""
         while self._deadlines and self._deadlines[0][0] <= now_s:
             _, _, stream = heapq.heappop(self._deadlines)
-            if not stream.accepted and self._streams.get(stream.key) is stream:
+            if self._waits(stream):
                 self._kill(stream, ErrorCode.TIMED_OUT, f"{stream.acceptor.address} did not accept the stream in time")
+
+    def _remind(self, at_s: float, stream: Stream) -> None:
+        """Have `expire` look at the stream. Those that are open or over are forgotten when they are the most."""
+        heapq.heappush(self._deadlines, (at_s, next(self._turn), stream))
+        if len(self._deadlines) > self._deadlines_max:
+            self._deadlines = [entry for entry in self._deadlines if self._waits(entry[2])]
+            heapq.heapify(self._deadlines)
+            self._deadlines_max = 2 * len(self._deadlines) + _DEADLINES_SPARE
+
+    def _waits(self, stream: Stream) -> bool:
+        return not stream.accepted and self._streams.get(stream.key) is stream
 
     def _find(self, end: StreamEnd, to: str, id: int) -> Stream | None:
         """The stream that `end` means. Its other end is at `to`, or the OPEN was sent there."""

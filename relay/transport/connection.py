@@ -190,19 +190,9 @@ class Connection:
         self._report_lost("closed")
 
     def _handle_readable(self) -> None:
-        if self._later is None:
-            self._read()
-        elif not self._deferred:
-            self._deferred = True
-            self._later(self._read_deferred)
-
-    def _read_deferred(self) -> None:
-        self._deferred = False
-        self._later = None
-        if self._reader is not None and self._reader.active:
-            self._read()
-
-    def _read(self) -> None:
+        if self._later is not None:
+            self._defer_read(self._later)
+            return
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -214,6 +204,17 @@ class Connection:
             self._report_lost("the peer closed the connection")
         elif self._on_data is not None:
             self._on_data(data)
+
+    def _defer_read(self, later: Callable[[Callable[[], None]], None]) -> None:
+        if not self._deferred:
+            self._deferred = True
+            later(self._read_deferred)
+
+    def _read_deferred(self) -> None:
+        self._deferred = False
+        self._later = None
+        if self._reader is not None and self._reader.active:
+            self._handle_readable()
 
     def _report_lost(self, reason: str) -> None:
         on_lost, self._on_lost = self._on_lost, None

@@ -295,3 +295,16 @@ def test_a_slow_reader_holds_back_credit_not_data() -> None:
     assert not harbour.alice.outlet.take()
     harbour.bob.outlet.send_streams()
     assert len(harbour.alice.outlet.take()) == 1
+
+
+def test_what_is_given_up_at_once_does_not_pile_up_until_its_deadline() -> None:
+    harbour = Harbour()
+    for number in range(5000):
+        harbour.open(2 * number, timeout_ms=60_000)
+        harbour.send(harbour.alice, Reset("alice/phone", "bob", 2 * number, ErrorCode.CANCELLED, "no"))
+    assert len(harbour.table) == 0 and len(harbour.table._deadlines) < 600
+    for number in range(5000, 5060):
+        harbour.open(2 * number, timeout_ms=60_000)
+    assert len(harbour.table) == 60
+    harbour.table.expire(60.1)
+    assert len(harbour.table) == 0, "what waited was not forgotten"
