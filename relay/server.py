@@ -75,8 +75,9 @@ _SWEEP_S = 5.0
 _HOUR_MS = 3600 * 1000
 _MIB = 1024 * 1024
 
-# A transfer has two open files, and one more for a moment.
+# A transfer has two open files, and one more for a moment. The reserve has room for those of a few.
 _DESCRIPTORS_PER_TRANSFER = 3
+_TRANSFERS_IN_RESERVE = 4
 
 # The tickets of live sessions are made good for longer so many times in a lifetime, a few at a time, because the
 # thread that does it is the one that stores messages.
@@ -500,11 +501,12 @@ def _descriptors() -> int:
 
 def _transfers_max(settings: Settings) -> int:
     """Where few files may be open, most of them are for connections."""
-    return min(settings.transfers_max, max(1, (_descriptors() - _DESCRIPTORS_RESERVED) // 16))
+    return min(settings.transfers_max, max(_TRANSFERS_IN_RESERVE, (_descriptors() - _DESCRIPTORS_RESERVED) // 16))
 
 
 def _descriptors_for_connections(settings: Settings) -> int:
-    return _descriptors() - _DESCRIPTORS_RESERVED - _DESCRIPTORS_PER_TRANSFER * _transfers_max(settings)
+    beyond = max(0, _transfers_max(settings) - _TRANSFERS_IN_RESERVE)
+    return _descriptors() - _DESCRIPTORS_RESERVED - _DESCRIPTORS_PER_TRANSFER * beyond
 
 
 def _file_terms(settings: Settings) -> FileTerms:
