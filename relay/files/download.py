@@ -82,6 +82,7 @@ class DownloadTransfer:
             if reading:
                 reading.wait()
         end.send([encode_record(End(file.size, file.hash))], patience_s)
+        end.flush(patience_s)
         end.finish()
         end.wait_finished()
 

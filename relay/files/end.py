@@ -4,6 +4,7 @@ The table's side never yields. The transfer's side is a greenlet of its own: it 
 grants is all the memory that the stream can cost.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,10 @@ class TransferEnd:
         self._id = packet.id | 1
         self._event = Event()
         self._finish_sent = False
+        self._head = data_head(Data(RELAY, opener.address, self._id, b""))
+        # What waits for a whole DATA, or for credit.
+        self._unsent: deque[memoryview] = deque()
+        self._unsent_bytes = 0
         # Credit granted, and bytes received.
         self._granted = 0
         self._received = 0
@@ -132,17 +137,17 @@ class TransferEnd:
             held += CREDIT_MAX_BYTES
 
     def send(self, pieces: Iterable[Piece], timeout_s: float) -> None:
-        """Send bytes as the opener takes them. Yields while it takes none. Raises as `wait`."""
+        """Send bytes as the opener takes them; less than a whole DATA waits for more, or for `flush`. Yields while the
+        opener takes none. Raises as `wait`.
+        """
         for piece in pieces:
-            rest = memoryview(piece)
-            while rest:
-                size = min(len(rest), self.credit, CHUNK_MAX_BYTES)
-                if size:
-                    self.check()
-                    self._table.data(self, self.opener.address, self._id, size, self._data(rest[:size]))
-                    rest = rest[size:]
-                else:
-                    self.wait(timeout_s)
+            self._unsent.append(memoryview(piece))
+            self._unsent_bytes += len(piece)
+        self._send(CHUNK_MAX_BYTES, timeout_s)
+
+    def flush(self, timeout_s: float) -> None:
+        """Send what is left. Yields and raises as `send`."""
+        self._send(1, timeout_s)
 
     def finish(self) -> None:
         """Say that nothing more comes from here."""
@@ -168,21 +173,43 @@ class TransferEnd:
         if not self.finished:
             self.reset(ErrorCode.TIMED_OUT, "the transfer is complete; finish the stream")
 
-    def _data(self, body: memoryview) -> bytes:
-        packet = Data(RELAY, self.opener.address, self._id, b"")
-        return data_frame(packet, body)
+    def _send(self, least_bytes: int, timeout_s: float) -> None:
+        while self._unsent_bytes >= least_bytes:
+            self.check()
+            size = min(self._unsent_bytes, self.credit, CHUNK_MAX_BYTES)
+            if not size:
+                self.wait(timeout_s)
+                continue
+            frame = data_frame(self._head, self._cut(size), size)
+            self._table.data(self, self.opener.address, self._id, size, frame)
+
+    def _cut(self, size: int) -> list[memoryview]:
+        """So many bytes from the front of what is unsent."""
+        self._unsent_bytes -= size
+        pieces = []
+        while size:
+            piece = self._unsent.popleft()
+            if len(piece) > size:
+                self._unsent.appendleft(piece[size:])
+                piece = piece[:size]
+            size -= len(piece)
+            pieces.append(piece)
+        return pieces
 
 
-def data_frame(packet: Data, body: Piece) -> bytes:
-    """The frame of a DATA with this body, which is copied once."""
-    head = encode(packet)[HEADER_BYTES:-2]
-    size = len(body)
+def data_head(packet: Data) -> bytes:
+    """What frames of DATAs like this one have in common, behind their length."""
+    return encode(packet._replace(body=b""))[HEADER_BYTES:-2]
+
+
+def data_frame(head: bytes, body: Iterable[Piece], size: int) -> bytes:
+    """The frame of a DATA with this body of `size` bytes, which is copied once."""
     if size < 1 << 8:
         marker = bytes((0xC4, size))
     else:
         marker = b"\xc5" + size.to_bytes(2, "big") if size < 1 << 16 else b"\xc6" + size.to_bytes(4, "big")
     length = len(head) + len(marker) + size
-    return b"".join((length.to_bytes(HEADER_BYTES, "big"), head, marker, body))
+    return b"".join((length.to_bytes(HEADER_BYTES, "big"), head, marker, *body))
 
 
 def _body(frame: Piece, size: int) -> Piece:

@@ -106,6 +106,7 @@ class UploadTransfer:
         unfinished.close()
         file = self._keep(begun, content, partial(directory.place, begun.partial, content.hash, content.size))
         self._end.send([encode_record(Done(file.id, file.size, file.hash))], self._service.patience_s)
+        self._end.flush(self._service.patience_s)
         self._end.finish()
         self._end.wait_finished()
 
@@ -159,6 +160,7 @@ class UploadTransfer:
         if self._end.credit < len(record):
             return told
         self._end.send([record], self._service.patience_s)
+        self._end.flush(self._service.patience_s)
         return offset
 
     def _verify(self, content: Content, unfinished: Partial, upload: Upload) -> None:

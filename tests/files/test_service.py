@@ -1,5 +1,6 @@
 """The service as a whole: how many transfers there may be, and that contents live exactly as long as their files."""
 
+import _thread
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,9 +156,11 @@ def test_a_content_that_is_being_deleted_is_placed_behind_that(stage: Stage) -> 
     data = os.urandom(10)
     Client(stage).upload(upload_of(data), data)
     steps: list[str] = []
-    remove = stage.directory.remove_blob
+    remove, may_go_on = stage.directory.remove_blob, _thread.allocate_lock()
+    may_go_on.acquire()
 
     def removing(hash: bytes) -> None:
+        may_go_on.acquire()
         remove(hash)
         steps.append("deleted")
 
@@ -170,6 +173,8 @@ def test_a_content_that_is_being_deleted_is_placed_behind_that(stage: Stage) -> 
     sweeping = gevent.spawn(stage.service.sweep)
     eventually(lambda: stage.service.statistics()[2], "the deletion")
     placing = gevent.spawn(place)
+    gevent.sleep(0)
+    may_go_on.release()
     with gevent.Timeout(30):
         gevent.joinall([sweeping, placing], raise_error=True)
     assert steps == ["deleted", "placing"]
