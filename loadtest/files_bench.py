@@ -347,6 +347,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > 1:
         os.sched_setaffinity(0, set(cores[1:]))
+    try:
+        _measure(options, cores)
+    finally:
+        os.sched_setaffinity(0, set(cores))
+
+
+def _measure(options: argparse.Namespace, cores: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory(dir=options.directory) as made:
         directory = Path(made)
         make_source(directory / "source", options.mib)
