@@ -1,6 +1,7 @@
 /** A client in Node under remote control: a JSON object a line in, what came of it out. Bytes travel as {"bytes": base64}. */
 
 import { createHash } from "node:crypto";
+import { appendFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { WebSocket } from "../../clients/web/node_modules/ws/wrapper.mjs";
 import { FileStorage } from "../../clients/web/relay/filestorage.js";
@@ -91,13 +92,14 @@ const methods = {
 };
 
 const operations = {
-  async connect({ file, listen, ...options }) {
+  async connect({ file, log, listen, ...options }) {
     if (file) storage = await FileStorage.open(file);
     me = await Relay[options.patient ? "start" : "connect"]({ webSocket: Cuttable, ...(storage ? { storage } : {}), ...options });
     if (options.patient) await me.whenOpen();
     for (const type of ["state", "signal", "typing", "receipt", "presence", "room", "gap", "dropped"]) me.on(type, (event) => events.push({ type, ...plain(event) }));
     me.on("error", (error) => events.push({ type: "error", ...problem(error) }));
-    if (listen ?? true) me.on("message", (message) => received.push(plain(message)));
+    const take = log ? ({ offset, value }) => appendFileSync(log, `${offset} ${value}\n`) : (message) => received.push(plain(message));
+    if (listen ?? true) me.on("message", (message) => void take(message));
     return { address: me.address, pending: me.pending.map(({ value }) => value) };
   },
   send: ({ to, value, contentType }) => me.send(to, revive(value), { contentType }),

@@ -161,6 +161,7 @@ export class Relay {
 
   /**
    * Send a message. Resolves when it is on the relay's disk; while there is no connection it waits, and is sent again under the same id.
+   * Rejects if the relay refuses it, or when the client ends before it is stored: then it waits in the storage for the next one.
    * @param {string} to a user or a room @param {unknown} value @param {{contentType?: string}} [options]
    * @returns {Promise<import("./outgoing.js").Place>}
    */
@@ -278,8 +279,16 @@ export class Relay {
     if (type === "posting") return this.#follow(any);
     if (type === "signal") return this.#signalled(any);
     if (type === "trouble") return this.#emit("error", any);
-    if (type === "state") this.#clockMs = any.clockMs;
+    if (type === "state") this.#stateTold(any);
     return this.#emit(type, any);
+  }
+
+  /** @param {import("./engine.js").EngineEvents["state"]} event */
+  #stateTold({ state, error, clockMs }) {
+    this.#clockMs = clockMs;
+    if (state !== "ended") return;
+    const why = error ?? new RelayError(0, "the client was closed; what was not stored waits for the next one", "ENDED");
+    for (const posted of this.#posted.values()) posted.abandon(why);
   }
 
   /** @template {keyof Events} T @param {T} type @param {Events[T]} event */

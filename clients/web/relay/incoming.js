@@ -27,6 +27,8 @@ export class Incoming {
   #came = new Map();
   /** The last offset that the handlers are through with. @type {Map<string, number>} */
   #handled = new Map();
+  /** What the storage holds: only this is acknowledged, for the relay does not send it again. @type {Map<string, number>} */
+  #written = new Map();
   /** Conversations whose cursor moved since the storage was written. @type {Set<string>} */
   #moved = new Set();
   /** Written, and not acknowledged on this connection. @type {Set<string>} */
@@ -35,9 +37,13 @@ export class Incoming {
   #read = new Map();
   /** Offsets may jump once: the relay did not know this device any more. @type {Set<string>} */
   #mayJump = new Set();
+  /** Where a hole was met, and a new connection asked for. @type {Set<string>} */
+  #holes = new Set();
   /** @type {Step[]} */
   #steps = [];
   #stepping = false;
+  /** @type {Promise<void> | null} */
+  #keeping = null;
   /** @type {ReturnType<typeof setTimeout> | null} */
   #timer = null;
   #own = "";
@@ -56,6 +62,7 @@ export class Incoming {
       const conversation = key.slice(`${prefix}cursor/`.length);
       this.#came.set(conversation, offset);
       this.#handled.set(conversation, offset);
+      this.#written.set(conversation, offset);
     }
   }
 
@@ -72,7 +79,7 @@ export class Incoming {
     if (this.#generation && this.#generation !== generation) this.#forget(changes);
     if (this.#generation !== generation) this.#write(changes);
     this.#generation = generation;
-    for (const conversation of [...this.#handled.keys(), ...this.#read.keys()]) this.#owed.add(conversation);
+    for (const conversation of [...this.#written.keys(), ...this.#read.keys()]) this.#owed.add(conversation);
     this.#soon();
   }
 
@@ -83,7 +90,7 @@ export class Incoming {
   /** A restored relay gives offsets to other messages: what was seen says nothing any more. @param {Map<string, any>} changes */
   #forget(changes) {
     for (const conversation of this.#came.keys()) changes.set(`${this.options.prefix}cursor/${conversation}`, undefined);
-    for (const known of [this.#came, this.#handled, this.#moved, this.#owed, this.#read, this.#mayJump]) known.clear();
+    for (const known of [this.#came, this.#handled, this.#written, this.#moved, this.#owed, this.#read, this.#mayJump]) known.clear();
     this.#steps = this.#steps.map((step) => ({ ...step, conversation: "" }));
   }
 
@@ -105,9 +112,15 @@ export class Incoming {
     this.#take({ conversation, offset, message, gap: null });
   }
 
-  /** @param {string} conversation @param {number} cursor @param {number} offset */
+  /**
+   * Offsets are missing. A new connection brings them, unless this device has acknowledged them already and its storage forgot: then, or
+   * when the relay did not know the device, the hole is told.
+   * @param {string} conversation @param {number} cursor @param {number} offset
+   */
   #hole(conversation, cursor, offset) {
-    if (!this.#mayJump.delete(conversation)) {
+    const known = this.#mayJump.delete(conversation);
+    if (!known && !this.#holes.delete(`${conversation} ${cursor}`)) {
+      this.#holes.add(`${conversation} ${cursor}`);
       throw new RelayError(CloseCode.NORMAL, `${conversation}: ${offset} came after ${cursor}; connecting again`);
     }
     this.#take({ conversation, offset: offset - 1, message: null, gap: [cursor + 1, offset - 1] });
@@ -169,7 +182,7 @@ export class Incoming {
   #handledUpTo(step) {
     this.#handled.set(step.conversation, step.offset);
     this.#moved.add(step.conversation);
-    this.#soon();
+    this.#keep();
   }
 
   /** @param {string} conversation @param {number} offset that a person has read up to */
@@ -187,20 +200,39 @@ export class Incoming {
     }, ACK_PAUSE_MS);
   }
 
-  /** Write the cursors, then tell the relay. */
+  /** Write the cursors at once, those that move meanwhile together: a new page is to see little again. @returns {Promise<void>} */
+  #keep() {
+    this.#keeping ??= Promise.resolve().then(async () => {
+      while (this.#moved.size > 0) await this.#writeMoved();
+      this.#keeping = null;
+    });
+    return this.#keeping;
+  }
+
+  async #writeMoved() {
+    const moved = new Map([...this.#moved].map((conversation) => [conversation, /** @type {number} */ (this.#handled.get(conversation))]));
+    const generation = this.#generation;
+    this.#moved.clear();
+    await this.#write(new Map([...moved].map(([conversation, offset]) => [`${this.options.prefix}cursor/${conversation}`, offset])));
+    if (generation === this.#generation) moved.forEach((offset, conversation) => this.#wrote(conversation, offset));
+  }
+
+  /** Tell the relay, once the cursors are written. */
   async flush() {
-    if (this.#moved.size > 0) {
-      const moved = [...this.#moved];
-      this.#moved.clear();
-      await this.#write(new Map(moved.map((conversation) => [`${this.options.prefix}cursor/${conversation}`, this.#handled.get(conversation)])));
-      for (const conversation of moved) if (this.#handled.has(conversation)) this.#owed.add(conversation);
-    }
+    await this.#keep();
     if (!this.#open) return;
     for (const conversation of this.#owed) {
-      const fields = { conversation, delivered: this.#handled.get(conversation) ?? 0, read: this.#read.get(conversation) ?? null };
+      const fields = { conversation, delivered: this.#written.get(conversation) ?? 0, read: this.#read.get(conversation) ?? null };
       this.options.send(encode("ACK", fields));
     }
     this.#owed.clear();
+  }
+
+  /** @param {string} conversation @param {number} offset */
+  #wrote(conversation, offset) {
+    this.#written.set(conversation, offset);
+    this.#owed.add(conversation);
+    this.#soon();
   }
 
   /** @param {Map<string, any>} changes */

@@ -45,6 +45,11 @@ export class Posted {
     return this.state === "stored" || this.state === "failed";
   }
 
+  /** The client ended before it was stored: it stays in the storage, for the next one. @param {RelayError} error */
+  abandon(error) {
+    this.#reject(error);
+  }
+
   /** For the client. @param {import("./engine.js").Posting} posting */
   update(posting) {
     this.state = posting.fate;
