@@ -1,8 +1,9 @@
 """`relay file`: send, fetch and receive files of any size."""
 
+import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from relay.cli.connection import complete_address, complete_file, complete_user, connected, connection_options
+from relay.cli.connection import (
+    complete_address,
+    complete_file,
+    complete_user,
+    connected,
+    connection_options,
+    exit_code,
+)
 from relay.cli.display import escape_line, human_size, iso_time, put_json, put_line
 from relay.cli.outcome import CommandError, Exit, examples
 from relay.cli.progress import Progress, shown_progress
@@ -92,18 +100,27 @@ def send(
         raise CommandError("standard input goes alone and needs a name: relay file send - bob --name NAME", Exit.USAGE)
     if name is not None and len(paths) > 1:
         raise CommandError("--name goes with one file", Exit.USAGE)
-    with connected(url) as client, shown_progress() as progress, _resumable("-" not in paths):
+    rest = list(paths)
+    with connected(url) as client, shown_progress() as progress, _resumable(lambda: _what_goes_on(paths, rest)):
         for path in paths:
             _start(progress, name or Path(path).name)
             source: Any = sys.stdin.buffer if path == "-" else path
             sent = client.files.send(
                 source, to, name=name, content_type=media_type, direct=direct, progress=progress, patience_s=PATIENCE_S
             )
+            del rest[0]
             _start(progress, "")
             if as_json:
                 put_json(_sent_row(sent, to))
             elif not quiet:
                 put_line(escape_line(f"sent {sent.name} ({human_size(sent.size)}) to {to}{_place(sent)}"))
+
+
+def _what_goes_on(paths: tuple[str, ...], rest: list[str]) -> str:
+    """What is to be told to whoever interrupts; empty if nothing goes on."""
+    if "-" in paths or not rest:
+        return ""
+    return GOES_ON if len(rest) == len(paths) else f"the same command with {shlex.join(rest)} alone goes on from here"
 
 
 def _place(sent: "SentFile") -> str:
@@ -136,7 +153,7 @@ def get(id: str, output: str, overwrite: bool, number: bool, as_json: bool, url:
     if output == "-" and (sys.stdout.isatty() or as_json):
         raise CommandError("-o - writes the content to standard output: send that into a file or a pipe", Exit.USAGE)
     into, name = _target(output)
-    with connected(url) as client, shown_progress() as progress, _resumable(output != "-"):
+    with connected(url) as client, shown_progress() as progress, _resumable(lambda: GOES_ON if output != "-" else ""):
         _start(progress, name or id)
         received = client.files.get(
             id, into, name=name, overwrite=overwrite, numbered=number, progress=progress, patience_s=PATIENCE_S
@@ -300,20 +317,19 @@ def _sent_row(sent: "SentFile", to: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _resumable(may_resume: bool) -> Iterator[None]:
-    """Say that the same command goes on, where it does, to somebody who stops it, and when the other end is away."""
+def _resumable(what: Callable[[], str]) -> Iterator[None]:
+    """Say `what` goes on, if anything does, to somebody who stops it, and when the other end is away."""
     from relay_client import errors  # noqa: PLC0415
 
     passing = (errors.ConnectionLost, errors.NotConnected, errors.TimedOut, errors.StreamReset)
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        if may_resume:
-            click.echo(f"\nrelay: stopped; {GOES_ON}", err=True)
+        if what():
+            click.echo(f"\nrelay: stopped; {what()}", err=True)
         raise
     except passing as error:
-        if may_resume and not (isinstance(error, errors.StreamReset) and error.code < 300):
-            from relay.cli.connection import exit_code  # noqa: PLC0415
-
-            raise CommandError(f"{error}; {GOES_ON}", exit_code(error)) from error
-        raise
+        final = isinstance(error, errors.StreamReset) and error.code < 300
+        if final or not what():
+            raise
+        raise CommandError(f"{error}; {what()}", exit_code(error)) from error

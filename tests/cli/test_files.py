@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -207,3 +208,31 @@ def test_ctrl_c_while_fetching_and_the_same_command_again(town: Town) -> None:
             assert town.run("file", "get", id, "-o", str(inbox), user=alice).returncode == 0
     assert [*inbox.iterdir()] == [inbox / "large.bin"]
     assert (inbox / "large.bin").stat().st_size == 100_000_000
+
+
+def test_of_several_files_the_rest_is_named(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    (town.home / "note.txt").write_text("hello")
+    with (town.home / "a large.bin").open("wb") as file:
+        file.truncate(2_000_000_000)
+    words = "file", "send", "--direct", "note.txt", "a large.bin", bob
+    with receiving(town, bob), running(*words, home=town.home, env=town.env(alice)) as sender:
+        await_growth(town)
+        assert sender.stop(signal.SIGINT) == 130
+        sender.await_line("the same command with 'a large.bin' alone goes on from here")
+
+
+def test_a_full_disk_at_the_receiver_and_the_same_command_again(town: Town) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    (town.home / "data.bin").write_bytes(CONTENT)
+    words = "file", "send", "--direct", "data.bin", bob
+    with receiving(town, bob) as receiver:
+        pid = receiver.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1_500_000, resource.RLIM_INFINITY))
+        full = town.run(*words, user=alice)
+        assert full.returncode == 1 and "the receiver has no room for it" in full.stderr
+        assert "there is no room for it" in receiver.await_line("was not received")
+        assert [len(content) for content in inbox(town).values()] == [2**20]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        assert town.run(*words, user=alice).returncode == 0
+    assert inbox(town) == {"data.bin": CONTENT}

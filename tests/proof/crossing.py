@@ -5,6 +5,7 @@ have passed a bridge: a cut of one end's connection, or a SIGKILL of that end or
 started again with the same command.
 """
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -69,6 +70,8 @@ class Outcome:
     twice: int = 0
     unsure: bool = False
     took_s: float = 0.0
+    allocated: int = 0  # what the received file takes on the disk
+    memory: dict[str, int] = field(default_factory=dict)  # the most that each process had resident, in bytes
     problems: list[str] = field(default_factory=list)
 
 
@@ -87,6 +90,7 @@ class Crossing:
         self._relay = self._serve()
         self._bridges = [Bridge(self._town.address) for _ in USERS]
         self._processes: dict[int, Running] = {}
+        self._memory: dict[str, int] = {}
 
     def close(self) -> None:
         """End all that was started."""
@@ -100,6 +104,7 @@ class Crossing:
         outcome = Outcome(source.name, source.stat().st_size, direct)
         self._log.write_bytes(b"")
         began_at = time.monotonic()
+        self._memory = outcome.memory
         try:
             if direct:
                 self._send_directly(source, outcome, deeds)
@@ -140,8 +145,9 @@ class Crossing:
             process = self._start(end, *words)
             while (code := process.process.poll()) is None:
                 self._revive(end)
+                self._measure()
                 assert time.monotonic() < until, f"{words[:2]} is stuck; {process.seen('')[-3:]}"
-                time.sleep(0.005)
+                time.sleep(0.01)
             errors = process.rest("stderr")
             if code == 0 or any("exists already" in line for line in errors):  # killed between its work and its end
                 return "\n".join(process.rest())
@@ -181,9 +187,18 @@ class Crossing:
         return Running((str(self._log), name, *words), home, env, _WITNESS)
 
     def _end_processes(self) -> None:
+        self._measure()
         for process in self._processes.values():
             process.stop(signal.SIGINT)
         self._processes.clear()
+
+    def _measure(self) -> None:
+        running = {"relay": self._relay} | {USERS[end]: process for end, process in self._processes.items()}
+        for name, process in running.items():
+            with contextlib.suppress(OSError, IndexError):
+                status = Path(f"/proc/{process.process.pid}/status").read_text()
+                peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
+                self._memory[name] = max(peak, self._memory.get(name, 0))
 
     # What breaks.
 
@@ -224,8 +239,10 @@ class Crossing:
         if there != [outcome.name]:
             outcome.problems.append(f"the receiver's directory holds {there}")
         for path in self._inbox.iterdir():
-            if path.name == outcome.name and file_sha256(path) != sha256:
-                outcome.problems.append("the content is another one")
+            if path.name == outcome.name:
+                outcome.allocated = path.stat().st_blocks * 512
+                if file_sha256(path) != sha256:
+                    outcome.problems.append("the content is another one")
             path.unlink()
         self._look_at_leftovers(outcome)
         self._look_at_chunks(outcome)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.proof.crossing import Crossing, Deed, Outcome, file_sha256
 
@@ -36,9 +36,18 @@ def parse_size(text: str) -> int:
     return int(number) * UNITS[unit]
 
 
-def random_size(random: Random, most: int) -> int:
-    """From 1 to `most`, each order of magnitude as likely as the next."""
-    return min(most, round(math.exp(random.uniform(0, math.log(most)))))
+class Sizes(NamedTuple):
+    """Of the files, in bytes. `sparse`: random bytes in a few places, and zeros in between."""
+
+    least: int
+    most: int
+    sparse: bool = False
+
+
+def random_size(random: Random, sizes: Sizes) -> int:
+    """Each order of magnitude is as likely as the next."""
+    exponent = random.uniform(math.log(sizes.least), math.log(sizes.most))
+    return max(sizes.least, min(sizes.most, round(math.exp(exponent))))
 
 
 def make_file(path: Path, size: int, random: Random) -> None:
@@ -49,7 +58,16 @@ def make_file(path: Path, size: int, random: Random) -> None:
             file.write((random.randbytes(16) + block)[:left])
 
 
-def lane(home: Path, transfers: Iterator[int], max_size: int, seed: int) -> list[Outcome]:
+def make_sparse_file(path: Path, size: int, random: Random) -> None:
+    """Ten islands of random bytes in zeros, which take no room."""
+    with path.open("wb") as file:
+        file.truncate(size)
+        for _ in range(10):
+            file.seek(random.randint(0, max(0, size - 2**20)))
+            file.write(random.randbytes(min(size, 2**20)))
+
+
+def lane(home: Path, transfers: Iterator[int], sizes: Sizes, seed: int) -> list[Outcome]:
     """One transfer after the other, until there are none left."""
     outcomes = []
     crossing = Crossing(home, Random(f"{seed} {home.name}"))
@@ -57,9 +75,10 @@ def lane(home: Path, transfers: Iterator[int], max_size: int, seed: int) -> list
         for number in transfers:
             random = Random(f"{seed} {number}")
             source = home / f"{number}.bin"
-            make_file(source, random_size(random, max_size), random)
+            (make_sparse_file if sizes.sparse else make_file)(source, random_size(random, sizes), random)
             deeds = random.choices(list(Deed), weights=[3, 2, 1], k=BLOWS)
-            outcomes.append(crossing.transfer(source, file_sha256(source), number % 2 == 0, deeds))
+            direct = sizes.sparse or number % 2 == 0
+            outcomes.append(crossing.transfer(source, file_sha256(source), direct, deeds))
             source.unlink()
             for problem in outcomes[-1].problems:
                 print(f"transfer {number} ({outcomes[-1]}): {problem}", file=sys.stderr, flush=True)
@@ -68,7 +87,7 @@ def lane(home: Path, transfers: Iterator[int], max_size: int, seed: int) -> list
     return outcomes
 
 
-def prove(directory: Path, transfers: int, max_size: int, seed: int, lanes: int) -> dict[str, Any]:
+def prove(directory: Path, transfers: int, sizes: Sizes, seed: int, lanes: int) -> dict[str, Any]:
     """The verdict: what was done, and what was wrong."""
     numbers, lock = iter(range(transfers)), threading.Lock()
 
@@ -84,7 +103,7 @@ def prove(directory: Path, transfers: int, max_size: int, seed: int, lanes: int)
     for home in homes:
         home.mkdir()
     with ThreadPoolExecutor(lanes) as pool:
-        found = [pool.submit(lane, home, shared(), max_size, seed) for home in homes]
+        found = [pool.submit(lane, home, shared(), sizes, seed) for home in homes]
         outcomes = [outcome for future in found for outcome in future.result()]
     deeds = sum((outcome.deeds for outcome in outcomes), Counter())
     return {
@@ -96,6 +115,10 @@ def prove(directory: Path, transfers: int, max_size: int, seed: int, lanes: int)
         **dict(sorted(deeds.items())),
         "ends unsure": sum(outcome.unsure for outcome in outcomes),
         "chunks taken twice": sum(outcome.twice for outcome in outcomes),
+        "allocated": sum(outcome.allocated for outcome in outcomes),
+        "memory": {
+            name: max(outcome.memory.get(name, 0) for outcome in outcomes) for name in ("alice", "bob", "relay")
+        },
         "longest_s": round(max((outcome.took_s for outcome in outcomes), default=0.0), 1),
         "problems": sum(len(outcome.problems) for outcome in outcomes),
     }
@@ -104,14 +127,17 @@ def prove(directory: Path, transfers: int, max_size: int, seed: int, lanes: int)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transfers", type=int, default=500)
+    parser.add_argument("--min-size", type=parse_size, default=1)
     parser.add_argument("--max-size", type=parse_size, default=parse_size("1G"))
+    parser.add_argument("--sparse", action="store_true", help="Files of zeros with a few islands, all directly.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=int, default=2, help="How many at once, each with a relay of its own.")
     parser.add_argument("--directory", type=Path, help="Where to work; it is emptied in the end.")
     given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="transfers-", dir=given.directory))
     try:
-        verdict = prove(work, given.transfers, given.max_size, given.seed, given.lanes)
+        sizes = Sizes(given.min_size, given.max_size, given.sparse)
+        verdict = prove(work, given.transfers, sizes, given.seed, given.lanes)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(json.dumps(verdict))

@@ -46,8 +46,8 @@ class FileWork:
                 return await stream.write(data)
             case OpenStream(to, service, data):
                 return await client.streams.open(to, service, data)
-            case Send(to, content_type, body):
-                return await client.send(to, body, content_type=content_type)
+            case Send(to, content_type, body, timeout_s):
+                return await client.send(to, body, content_type=content_type, timeout=timeout_s)
             case Pause(duration_s):
                 return await asyncio.sleep(duration_s)
             case Tell(function, subject):

@@ -44,8 +44,8 @@ class FileWork:
                 return stream.write(data)
             case OpenStream(to, service, data):
                 return client.streams.open(to, service, data)
-            case Send(to, content_type, body):
-                return client.send(to, body, content_type=content_type)
+            case Send(to, content_type, body, timeout_s):
+                return client.send(to, body, content_type=content_type, timeout=timeout_s)
             case Pause(duration_s):
                 return time.sleep(duration_s)
             case Tell(function, subject):

@@ -15,13 +15,15 @@ from relay_client.received import Announced, Stored
 
 PAGE = 100
 
+FOR_EVER_S = 1e9
+
 
 def announcement(file: Announced) -> bytes:
     """The body of the message."""
     return encode_body(file._asdict())[1]
 
 
-def announce(to: str, file: Announced, me: str, memo: Memo) -> Work[Stored]:
+def announce(to: str, file: Announced, me: str, memo: Memo, patience_s: float | None) -> Work[Stored]:
     """Send the message, unless an earlier program has."""
     body = announcement(file)
     if "behind" in memo.facts:
@@ -31,7 +33,7 @@ def announce(to: str, file: Announced, me: str, memo: Memo) -> Work[Stored]:
     else:
         behind = yield from _head(to)
         yield Run(lambda: memo.note(behind=behind))
-    stored: Stored = yield Send(to, FILE, body)
+    stored: Stored = yield Send(to, FILE, body, FOR_EVER_S if patience_s is None else patience_s)
     return stored
 
 

@@ -44,11 +44,12 @@ class Write(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Send a message and wait for the relay's disk; its place (Stored)."""
+    """Send a message and wait for the relay's disk, at most so long; its place (Stored)."""
 
     to: str
     content_type: str
     body: bytes
+    timeout_s: float
 
 
 class Pause(NamedTuple):

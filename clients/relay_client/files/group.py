@@ -100,7 +100,7 @@ class Files(Group[S]):
                 yield from self._transfer(opened, way, memo, Pace(patience_s, progress))
                 id, size, sha256 = memo.facts["done"]
                 file = Announced(id, opened.name, size, bytes.fromhex(sha256), media_type)
-                stored = yield from announce(user_of(address), file, self._asker.user, memo)
+                stored = yield from announce(user_of(address), file, self._asker.user, memo, patience_s)
                 yield Run(memo.forget)
         finally:
             opened.close()
