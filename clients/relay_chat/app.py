@@ -1,7 +1,9 @@
 """The program: a desk, the widgets that show it, and what keys and clicks do."""
 
+import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -108,6 +110,9 @@ class ChatApp(App[None]):
         self.set_interval(1.0, self._tick)
         self.redraw()
         self.run_worker(self._live(), exit_on_error=True)
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, code)
 
     async def _live(self) -> None:
         try:
@@ -231,8 +236,9 @@ class ChatApp(App[None]):
     def _note_seen(self) -> None:
         """What a person has in front of her is read: not while another window has the focus."""
         current = self.desk.current
-        if current is not None and self.app_focus and not self._is_list_over and self.query_one(History).at_end:
-            self.desk.seen(current)
+        seen = self.query_one(History).last_visible_offset
+        if current is not None and seen is not None and self.app_focus and not self._is_list_over:
+            self.desk.seen(current, seen)
 
     def tell(self, sentence: str, is_problem: bool = False) -> None:
         """Say something in the line above the one for writing, until something is written."""

@@ -112,6 +112,8 @@ def _run(url: str, device: str, theme: str | None, downloads: Path | None) -> No
     app.run()
     if app.failure is not None:
         raise CommandError(str(app.failure), exit_code(app.failure))
+    if app.return_code in (129, Exit.TERMINATED):
+        raise SystemExit(app.return_code)
     if app.unsent:
         raise CommandError(f"{app.unsent} messages were not stored; send them again", Exit.TIMED_OUT)
 

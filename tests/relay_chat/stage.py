@@ -65,6 +65,12 @@ class Seat:
         """Wait for texts to be drawn in the conversation."""
         await self.until(lambda: all(text in self.messages for text in texts), f"{texts}")
 
+    async def to_end(self, text: str) -> None:
+        """Go to the end of the conversation, which has this text in it."""
+        await self.until(lambda: self.app.desk.current and self.app.desk.current.timeline.loaded)
+        await self.pilot.press("ctrl+end")
+        await self.until(lambda: text in self.in_view, text)
+
     async def write(self, text: str) -> None:
         """Type a line, and Enter."""
         self.composer.fill(text)

@@ -9,6 +9,7 @@ from relay_chat.app import NARROW_COLUMNS, ChatApp
 from relay_chat.view.sidebar import Sidebar
 from relay_client import Client
 from relay_client.aio import Client as AioClient
+from relay_client.errors import Replaced
 
 from tests.relay_chat.stage import Seat, chatting, run
 from tests.relay_client.town import Town
@@ -86,7 +87,7 @@ def test_history_back_to_the_beginning(shared: Town, users: tuple[str, str, str]
 
     async def test() -> None:
         async with chatting(shared, alice) as me:
-            await me.shows("number 2050")
+            await me.to_end("number 2050")
             for _ in range(200):
                 if "number 1\n" in me.messages:
                     break
@@ -116,7 +117,7 @@ def test_what_is_being_read_stays_in_place(shared: Town, users: tuple[str, str, 
 
         async def test() -> None:
             async with chatting(shared, alice) as me:
-                await me.shows("number 300")
+                await me.to_end("number 300")
                 await me.pilot.pause(0.1)
                 me.history.scroll_to(y=40, animate=False, immediate=True)
                 before = me.in_view
@@ -318,5 +319,59 @@ def test_lines_that_are_pasted_are_one_message(shared: Town, users: tuple[str, s
             assert me.composer.text.startswith("one\ntwo")
             await me.pilot.press("ctrl+u", "up", "up")
             assert me.composer.text == f"/msg {bob} first"
+
+    run(test)
+
+
+def test_what_is_unread_begins_at_the_top_and_is_read_as_it_is_seen(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, bob, carol = users
+    with Client(shared.url(bob), device="desk") as other, Client(shared.url(carol), device="desk") as third:
+        third.send(alice, "from carol")
+        for posted in [other.post(alice, f"number {number}") for number in range(1, 301)]:
+            posted.wait()
+        third.send(alice, "from carol")
+
+    async def test() -> None:
+        async with chatting(shared, alice) as me:
+            await me.until(lambda: f"○ {bob} 300" in me.listed)
+            await me.opened("@".join(sorted((alice, bob))))
+            await me.until(lambda: " new " in me.in_view and "number 1\n" in me.in_view)
+            conversation = me.app.desk.current
+            assert conversation is not None
+            await me.until(lambda: 270 < conversation.unread < 300)
+            before = conversation.unread
+            await me.pilot.press("pagedown")
+            await me.until(lambda: conversation.unread < before)
+            await me.pilot.press("ctrl+end")
+            await me.until(lambda: "number 300" in me.in_view and conversation.unread == 0)
+
+    run(test)
+
+
+def test_the_same_device_somewhere_else_ends_the_chat(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, _, _ = users
+
+    async def test() -> None:
+        async with chatting(shared, alice) as me:
+            with Client(shared.url(alice), device="chat"):
+                await me.until(lambda: me.app._exit)
+        assert isinstance(me.app.failure, Replaced)
+
+    run(test)
+
+
+def test_marked_text_is_copied_without_what_is_drawn_around_it(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, bob, _ = users
+
+    async def test() -> None:
+        async with chatting(shared, alice) as me:
+            await me.write(f"/msg {bob} one two\nthree")
+            await me.shows("three")
+            line = next(y for y in range(30) if "one two" in me.history.render_line(y).text)
+            await me.pilot.mouse_down(me.history, offset=(7, line))
+            await me.pilot.hover(me.history, offset=(8, line + 1))
+            await me.pilot.mouse_up(me.history, offset=(8, line + 1))
+            await me.pilot.press("ctrl+c")
+            await me.until(lambda: me.app.clipboard.startswith("two\nthree"), me.app.clipboard)
 
     run(test)

@@ -15,7 +15,7 @@ def test_search_through_all_of_a_conversation(shared: Town, users: tuple[str, st
 
     async def test() -> None:
         async with chatting(shared, alice) as me:
-            await me.shows("line 800")
+            await me.to_end("line 800")
             await me.pilot.press("ctrl+f", *"needle", "enter")
             await me.until(lambda: "line 700 NEEDLE" in me.in_view)
             await me.pilot.press("enter")

@@ -38,7 +38,7 @@ def test_panels(shared: Town, users: tuple[str, str, str]) -> None:
 
         async def test() -> None:
             async with chatting(shared, alice) as me:
-                await me.shows("more characters: click to open")
+                await me.to_end("more characters: click to open")
                 await me.pilot.press("f1")
                 await me.until(lambda: isinstance(me.app.screen, TextPanel))
                 await me.pilot.press("escape")

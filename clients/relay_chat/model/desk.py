@@ -5,6 +5,7 @@ anew: with the name of a conversation, or None for everything.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from relay_chat.model.entries import Entry, describe_error, entry_of, own_entry,
 from relay_chat.model.timeline import PAGE
 from relay_chat.model.transfers import Transfer, TransferState
 
+log = logging.getLogger("relay_chat")
+
 # Somebody who types says so at most this often; see conversation.TYPING_S.
 TYPING_EVERY_S = 3.0
 
@@ -32,6 +35,9 @@ _LOOKED_UP_MAX = 50
 
 # A message whose predecessor has not come: how long to wait before asking the relay for it.
 _HOLE_S = 1.0
+
+# After the relay failed to give messages, before it is asked again while one scrolls.
+RETRY_S = 3.0
 
 # What a panel shows of one message.
 WHOLE_MAX_CHARS = 50_000
@@ -58,6 +64,7 @@ class Desk:
         self._outgoing: asyncio.Queue[tuple[Conversation, Entry, str]] = asyncio.Queue()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loading: set[str] = set()
+        self._failed_at: dict[str, float] = {}
         self._typed_at: dict[str, float] = {}
 
     # Its life.
@@ -95,8 +102,9 @@ class Desk:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             if not isinstance(error, RelayError):
-                raise error
-            if not isinstance(error, ConnectionLost | TimedOut | NotConnected):
+                log.error("this is a bug", exc_info=error)
+                self._tell(f"this is a bug of the chat: {error!r}", True)
+            elif not isinstance(error, ConnectionLost | TimedOut | NotConnected):
                 self._tell(describe_error(error), True)
 
     async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
@@ -230,7 +238,9 @@ class Desk:
         self._changed(None)
         if conversation.is_invitation:
             return conversation
-        if not conversation.timeline.loaded:
+        if not conversation.timeline.loaded and conversation.new_from and conversation.unread > PAGE:
+            await self.show(conversation, conversation.new_from)
+        elif not conversation.timeline.loaded:
             await self.load_newest(conversation)
         self._spawn(self._learn(conversation))
         return conversation
@@ -297,6 +307,9 @@ class Desk:
         try:
             page = await self.read_page(conversation, after, before)
             take(page, [entry_of(message, self.me) for message in page.messages])
+        except RelayError:
+            self._failed_at[conversation.name] = time.monotonic()
+            raise
         finally:
             self._loading.discard(conversation.name)
             self._changed(conversation.name)
@@ -326,13 +339,14 @@ class Desk:
             await self.load_newest(conversation)
 
     def is_loading(self, conversation: Conversation) -> bool:
-        """Whether the relay has been asked for messages of it."""
-        return conversation.name in self._loading
+        """Whether the relay has been asked for messages of it, or has just failed to give some."""
+        just_failed = time.monotonic() - self._failed_at.get(conversation.name, -RETRY_S) < RETRY_S
+        return conversation.name in self._loading or just_failed
 
-    def seen(self, conversation: Conversation) -> None:
-        """A person has the newest message in front of her."""
-        if conversation.timeline.following and conversation.timeline.high > conversation.read:
-            self._mark_read(conversation, conversation.timeline.high)
+    def seen(self, conversation: Conversation, offset: int) -> None:
+        """A person has the conversation up to this offset before her eyes."""
+        if offset > conversation.read:
+            self._mark_read(conversation, offset)
             self._changed(None)
 
     def _mark_own(self, conversation: Conversation) -> None:

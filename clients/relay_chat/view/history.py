@@ -53,6 +53,7 @@ class History(ScrollView, can_focus=True):
         self._lines: list[Strip] = []
         self._starts: list[tuple[int, Entry]] = []
         self._at_end = True
+        self._just_opened = False  # and not shown yet
         self.found: re.Pattern[str] | None = None
         self.here: int | None = None
 
@@ -68,7 +69,7 @@ class History(ScrollView, can_focus=True):
         self._empty = empty
         if changed:
             self.forget_drawings()
-            self._at_end = True
+            self._at_end = self._just_opened = True
         self.sync()
 
     def forget_drawings(self) -> None:
@@ -85,6 +86,10 @@ class History(ScrollView, can_focus=True):
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._lines))
         bottom = max(0, len(self._lines) - height)
         top = bottom if anchor is None else min(bottom, self._line_of(*anchor))
+        if self._just_opened and self._starts:
+            self._just_opened = False
+            top = min(bottom, self._first_new(bottom))
+            self._at_end = top == bottom
         if int(self.scroll_offset.y) != top:
             self.scroll_to(y=top, animate=False, immediate=True, force=True)
         self.refresh()
@@ -155,6 +160,10 @@ class History(ScrollView, can_focus=True):
             found = (entry, top - start)
         return found
 
+    def _first_new(self, otherwise: int) -> int:
+        """The line at which the unread messages begin."""
+        return next((start for start, entry in self._starts if self._blocks[entry][0].new), otherwise)
+
     def _line_of(self, entry: Entry, lines: int) -> int:
         for start, there in self._starts:
             if there is entry or (entry.offset is not None and there.offset == entry.offset):
@@ -220,7 +229,8 @@ class History(ScrollView, can_focus=True):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The text that was marked with the mouse."""
-        return selection.extract("\n".join(line.text for line in self._lines)), "\n"
+        text = selection.extract("\n".join(line.text for line in self._lines))
+        return "\n".join(line.rstrip().removeprefix(" ▎").removeprefix(" ") for line in text.split("\n")), "\n"
 
     def selection_updated(self, selection: Selection | None) -> None:
         self.refresh()
