@@ -7,9 +7,11 @@ CHUNK_MAX_BYTES, a CREDIT allows as much, so all counting is in chunks.
 import multiprocessing
 import os
 import select
+import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from ctypes import c_uint64
 from multiprocessing.sharedctypes import RawArray
 from typing import Any, NamedTuple
@@ -55,11 +57,15 @@ class Pump:
         self._process.terminate()
         self._process.join()
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile it does nothing."""
         assert self._process.pid is not None
-        return self._process.pid
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
 
 
 class Counters:

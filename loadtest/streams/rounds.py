@@ -15,6 +15,10 @@ from loadtest.streams.chat import CHAT_SEATS, Chat, Latencies
 from loadtest.streams.pumps import Counters, Pump, drain, pour
 
 WARM_UP_S = 0.5
+
+# Alone and beside the transfers alternate so often; this long it takes until all that is under way has arrived.
+SLICES = 8
+SETTLE_S = 0.05
 TRANSFERS = 10
 GIB = 2**30
 
@@ -77,19 +81,32 @@ def measure_relay(conditions: Conditions, pairs: int = 1, streams_each: int = 1)
 
 
 def measure_notice(conditions: Conditions, rate_bytes: float) -> Notice:
-    """Chat alone, then beside ten transfers, as fast as they go or at a rate each."""
+    """Chat alone and beside ten transfers, as fast as they go or at a rate each, in turns: what else happens on the
+    machine meanwhile meets both.
+    """
+    alone, beside = Latencies([], []), Latencies([], [])
+    moved = taken_s = 0.0
     with _relay(conditions, TRANSFERS) as (server, dialect):
         chat = Chat(server, dialect)
-        chat.talk(WARM_UP_S)
-        alone = chat.talk(conditions.seconds)
         through = route(server, dialect, TRANSFERS, 1)
         counters = Counters(through.streams)
-        with _pumping(through, counters, conditions, rate_bytes):
+        with _pumping(through, counters, conditions, rate_bytes) as sender:
             chat.talk(WARM_UP_S)
-            before, began_at = sum(counters.read_bytes()), time.monotonic()
-            beside = chat.talk(conditions.seconds)
-            rate = (sum(counters.read_bytes()) - before) / (time.monotonic() - began_at)
-    return Notice(alone, beside, rate)
+            for _ in range(SLICES):
+                with sender.held():
+                    chat.talk(SETTLE_S)
+                    _add(alone, chat.talk(conditions.seconds / SLICES))
+                chat.talk(SETTLE_S)
+                before, began_at = sum(counters.read_bytes()), time.monotonic()
+                _add(beside, chat.talk(conditions.seconds / SLICES))
+                moved += sum(counters.read_bytes()) - before
+                taken_s += time.monotonic() - began_at
+    return Notice(alone, beside, moved / taken_s)
+
+
+def _add(pool: Latencies, found: Latencies) -> None:
+    pool.calls_s.extend(found.calls_s)
+    pool.messages_s.extend(found.messages_s)
 
 
 def measure_memory(conditions: Conditions, transfers: int, stalled: bool) -> float:
@@ -120,7 +137,7 @@ def _relay(conditions: Conditions, pairs: int) -> Iterator[tuple[Server, RelayDi
 @contextlib.contextmanager
 def _pumping(
     through: Route, counters: Counters, conditions: Conditions, rate_bytes: float, stalled: bool = False
-) -> Iterator[None]:
+) -> Iterator[Pump]:
     cores = conditions.cores
     if stalled:
         for joint in through.receiving:
@@ -129,8 +146,8 @@ def _pumping(
     receiver = contextlib.nullcontext() if stalled else Pump(
         drain, cores.receiver, through.receiving, conditions.window_chunks, counters
     )  # fmt: skip
-    with receiver, Pump(pour, cores.sender, through.sending, rate_bytes):
-        yield
+    with receiver, Pump(pour, cores.sender, through.sending, rate_bytes) as sender:
+        yield sender
 
 
 def _flow(through: Route, conditions: Conditions) -> Flow:
@@ -147,4 +164,13 @@ def _flow(through: Route, conditions: Conditions) -> Flow:
 
 def p99_ms(latencies_s: Sequence[float]) -> float:
     """In milliseconds; 0 if there are none."""
-    return percentiles(array("d", [value * 1000 for value in latencies_s]), (0.99,))[0] or 0.0
+    return _percentile_ms(latencies_s, 0.99)
+
+
+def typical_ms(latencies_s: Sequence[float]) -> float:
+    """The median in milliseconds; 0 if there are none."""
+    return _percentile_ms(latencies_s, 0.5)
+
+
+def _percentile_ms(latencies_s: Sequence[float], fraction: float) -> float:
+    return percentiles(array("d", [value * 1000 for value in latencies_s]), (fraction,))[0] or 0.0

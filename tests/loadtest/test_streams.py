@@ -1,9 +1,12 @@
 """The measurement of streams, in small: bytes flow, the chat is answered, and every figure is there."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from loadtest.streams.__main__ import Row, main
 from loadtest.streams.rounds import (
     Conditions,
     Cores,
@@ -40,3 +43,25 @@ def test_others_talk_alone_and_beside_transfers() -> None:
 @pytest.mark.parametrize("stalled", [False, True])
 def test_memory_of_transfers(stalled: bool) -> None:
     assert measure_memory(SMALL, 3, stalled) < 8 * 2**20
+
+
+def test_the_report_names_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "figures"
+    main(["fair", "notice", "--rounds", "1", "--seconds", "0.2", "--json", str(file)])
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    out = capsys.readouterr().out
+    assert len(rows) == 24 and all(row["name"] in out for row in rows)
+    assert {row["goal"] for row in rows} == {None, 1.3, 1.5}
+
+
+def test_a_goal_is_a_bound_above_or_below() -> None:
+    assert Row("a", [1.0, 3.0, 2.0], goal=2.0).kept and "reached" in str(Row("a", [2.0], goal=2.0))
+    assert not Row("a", [2.1], goal=2.0).kept and "MISSED" in str(Row("a", [2.1], goal=2.0))
+    assert Row("a", [0.5], goal=0.5, low=True).kept and not Row("a", [0.4], goal=0.5, low=True).kept
+    assert Row("a", [1.0]).kept is None
+
+
+def test_a_part_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["speed"])
+    assert "there is no part 'speed'" in capsys.readouterr().err
