@@ -107,6 +107,10 @@ def _path(value: object) -> Path:
     return Path(value).expanduser()
 
 
+def _optional_path(value: object) -> Path | None:
+    return None if value == "" else _path(value)
+
+
 def _mode(value: object) -> int:
     """Always octal, as in chmod. A TOML number is refused: whoever writes 440 without quotes means octal."""
     if isinstance(value, str) and re.fullmatch(r"(0o)?0*[0-7]{3}", value):
@@ -170,6 +174,7 @@ _ORIGINS = Kind(
     many=True,
 )
 _PATH = Kind("a path", "PATH", _path, _quote)
+_FILE = Kind("the path of a file, or nothing", "FILE", _optional_path, lambda value: _quote(value or ""))
 _MODE = Kind('an octal file mode in quotes, such as "660"', "MODE", _mode, lambda value: f'"{value:03o}"')
 
 
@@ -199,6 +204,17 @@ class Settings:
         (),
         _ORIGINS,
         "Sites whose pages may connect by WebSocket beside the relay's own. In a variable, put commas between several.",
+    )
+    tls_cert: Path | None = _setting(
+        None,
+        _FILE,
+        "Certificates for TLS on every address, in PEM: the relay's own first, then the chain. With tls_key.",
+    )
+    tls_key: Path | None = _setting(None, _FILE, "The key of the certificate, in PEM. Both are read again on SIGHUP.")
+    tls_required: str = _setting(
+        "off",
+        _choice("on", "off"),
+        "Refuse connections without TLS. Health checks and Unix sockets do without it all the same.",
     )
     connections_max: int = _setting(
         20_000,

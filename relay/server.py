@@ -45,6 +45,7 @@ from relay.store.worker import StoreWorker
 from relay.transport.allocator import keep_freed_memory
 from relay.transport.endpoint import EndpointError, parse_endpoint
 from relay.transport.listener import Listener, peer_host
+from relay.transport.tls import Tls, TlsError
 
 log = logging.getLogger("relay")
 
@@ -162,7 +163,7 @@ class Relay:
                 self._open_store(opened)
                 self._compose()
                 self._bind(opened)
-            except (StoreError, EndpointError) as error:
+            except (StoreError, EndpointError, TlsError) as error:
                 raise StartError(str(error)) from None
             self._open = opened.pop_all()
         for listener in self._listeners:
@@ -212,6 +213,7 @@ class Relay:
 
     def _compose(self) -> None:
         settings = self.settings
+        self._tls = _make_tls(settings)
         self.router = Router(
             self._worker,
             AGENT,
@@ -256,6 +258,7 @@ class Relay:
                 int(settings.keepalive_interval_s * 1000),
                 AGENT,
                 generation,
+                settings.tls_required == "on",
             ),
             self.registry,
             self._authenticator,
@@ -268,9 +271,22 @@ class Relay:
                     frozenset(settings.web_origins),
                     settings.handshake_timeout_s,
                     self._trouble,
+                    self._tls,
+                    settings.tls_required == "on",
                 )
             ),
         )
+
+    def reload(self) -> None:
+        """Read certificate and key again; connections that are there keep theirs. Does not yield."""
+        if self._tls is None:
+            log.info("there is nothing to read again: tls_cert and tls_key are not set")
+            return
+        try:
+            self._tls.reload()
+            log.info("certificate and key were read again")
+        except TlsError as error:
+            log.error("the old certificate stays in use: %s", error)
 
     def _trouble(self) -> str | None:
         """Why nobody should be sent here now; None if the relay is ready."""
@@ -437,6 +453,7 @@ def run(settings: Settings) -> int:
     server = Relay(settings)
     server.start()
     signals = [gevent.signal_handler(number, server.stopped.set) for number in (signal.SIGTERM, signal.SIGINT)]
+    gevent.signal_handler(signal.SIGHUP, server.reload)
     for address in server.addresses:
         print(f"listening on {address}", flush=True)
     server.stopped.wait()
@@ -460,6 +477,18 @@ def _turn() -> Turn:
     loop = gevent.get_hub().loop
     late = loop.timer(0, priority=loop.MINPRI)
     return Turn(loop.run_callback, lambda work: late.start(work, update=False))
+
+
+def _make_tls(settings: Settings) -> Tls | None:
+    """Raises TlsError."""
+    if settings.tls_cert and settings.tls_key:
+        return Tls(settings.tls_cert, settings.tls_key)
+    if settings.tls_cert or settings.tls_key:
+        missing = "tls_key" if settings.tls_cert else "tls_cert"
+        raise TlsError(f"{missing} is missing: TLS needs a certificate (tls_cert) and its key (tls_key)")
+    if settings.tls_required == "on":
+        raise TlsError("tls_required is on, but there is no certificate: set tls_cert and tls_key")
+    return None
 
 
 def _value(answer: T | StoreError) -> T:

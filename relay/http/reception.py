@@ -10,12 +10,15 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
+import gevent
+
 from relay.http import upgrade
 from relay.http.answers import Answer, RefusedError, say
 from relay.http.requests import Request, Requests
 from relay.http.site import Site
-from relay.transport.stream import Stream
-from relay.transport.websocket import WebSocketStream
+from relay.transport.stream import Stream, finish
+from relay.transport.tls import FIRST_BYTE, Tls
+from relay.transport.websocket import NORMAL, WebSocketStream
 
 log = logging.getLogger("relay.http")
 
@@ -23,6 +26,12 @@ WEBSOCKET_PATH = "/ws"
 
 # How methods of HTTP begin. What begins otherwise is told what this port speaks.
 _LETTERS = frozenset(b"CDGHOPT")
+
+_HEALTH = ("/healthz", "/readyz")
+
+_TLS_ONLY = "this relay takes connections by TLS only: use https:// or wss://"
+
+_READ_BYTES = 4096
 
 # A kept connection may ask so often, and may be silent so long in between; a browser just connects again.
 _REQUESTS_MAX = 1000
@@ -36,6 +45,8 @@ class House(NamedTuple):
     origins: frozenset[str]
     request_timeout_s: float
     trouble: Callable[[], str | None]
+    tls: Tls | None = None
+    tls_required: bool = False
 
 
 class Reception:
@@ -43,13 +54,33 @@ class Reception:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._beginnings = _LETTERS | ({FIRST_BYTE} if house.tls else set())
 
     def speaks(self, first: bytes) -> bool:
         """Whether what begins like this is for us."""
-        return first[0] in _LETTERS
+        return first[0] in self._beginnings
 
     def __call__(self, stream: Stream, peer: str, first: bytes) -> Stream | None:
-        """Serve a client whose first bytes these are: a WebSocket that wants to log in, or None when all is said."""
+        """Serve a client whose first bytes these are: a stream that wants to log in, or None when all is said."""
+        if first[0] != FIRST_BYTE or self._house.tls is None:
+            exempt = not self._house.tls_required or peer.startswith("unix:")
+            return self._serve(stream, peer, first, everything=exempt)
+        limit_s = self._house.request_timeout_s
+        with gevent.Timeout(limit_s, OSError(f"the TLS handshake was not complete within {limit_s:g} s")):
+            secure = self._house.tls.accept(stream, first)
+            first = secure.recv(_READ_BYTES)
+        if not first:
+            return None
+        if first[0] not in _LETTERS:
+            secure.unread(first)
+            return secure
+        left = self._serve(secure, peer, first, everything=True)
+        if left is None:
+            finish(secure, NORMAL)
+        return left
+
+    def _serve(self, stream: Stream, peer: str, first: bytes, *, everything: bool) -> Stream | None:
+        """Answer requests: `everything`, or only health checks."""
         requests = Requests(stream, first)
         limit_s = self._house.request_timeout_s
         try:
@@ -57,6 +88,8 @@ class Reception:
                 request = requests.next(limit_s)
                 if request is None:
                     return None
+                if not everything and request.path not in _HEALTH:
+                    raise RefusedError(HTTPStatus.FORBIDDEN, _TLS_ONLY)
                 if request.path == WEBSOCKET_PATH and self._house.site is not None:
                     headers = upgrade.accept(request, self._house.origins)
                     return WebSocketStream(stream, requests.switch(headers))

@@ -40,6 +40,8 @@ _LINGER_BYTES = 64 * 1024
 
 _READ_BYTES = 4096
 
+_TLS_ONLY = "this relay takes connections by TLS only: use relays:// instead of relay://"
+
 
 class Terms(NamedTuple):
     """What the relay demands of, and tells, everyone who logs in."""
@@ -50,6 +52,7 @@ class Terms(NamedTuple):
     keepalive_ms: int
     agent: str
     generation: str
+    tls_required: bool = False
 
 
 class Strangers(Protocol):
@@ -211,6 +214,8 @@ class Handshake:
             native = not first or not first[0] or self._strangers is None or not self._strangers.speaks(first)
             if native:
                 visit.connection.receive_data(first)
+                if first and self._terms.tls_required and not visit.peer.startswith("unix:"):
+                    raise _RefusedError(CloseCode.NOT_THE_PROTOCOL, _TLS_ONLY)
                 hello = visit.receive() if first else None
         if not native:
             if not self._serve(visit, first):

@@ -18,7 +18,7 @@ class WebSocketPeer(Peer):
         headers = options.pop("headers", {})
         # Entered by hand: it lives as long as the peer.
         self.websocket = connect(
-            f"ws://{address}/ws",
+            f"{'wss' if 'ssl' in options else 'ws'}://{address}/ws",
             sock=self.sock,
             compression=None,
             proxy=None,
