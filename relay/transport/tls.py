@@ -233,6 +233,14 @@ class TlsConnection:
                 break
         return total
 
+    def defer(self, later: Callable[[Callable[[], None]], None]) -> None:
+        """Read on only when `later` says so."""
+        self._below.defer(later)
+
+    def keep_short(self) -> None:
+        """Have the kernel take little ahead."""
+        self._below.keep_short()
+
     def wait_writable(self) -> None:
         """Call `on_writable` when more can be sent, until `stop_waiting`."""
         self._waiting = True

@@ -197,6 +197,18 @@ def test_pieces_arrive_as_one_row(pair: Pair) -> None:
     pair.peer.sock.close()
 
 
+def test_what_the_connection_below_is_told_reaches_it(pair: Pair) -> None:
+    transport = pair.establish()
+    later: list[Callable[[], None]] = []
+    transport.keep_short()
+    transport.defer(later.append)
+    pair.peer.send(b"deferred")
+    until(lambda: later or pair.data)
+    for work in later:
+        work()
+    until(lambda: pair.data == [b"deferred"])
+
+
 def test_finishing_sends_everything_first(pair: Pair) -> None:
     transport = pair.establish()
     data = bytes(60_000)
