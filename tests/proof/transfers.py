@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=2, help="How many at once, each with a relay of its own.")
     parser.add_argument("--directory", type=Path, help="Where to work; it is emptied in the end.")
     given = parser.parse_args()
-    work = Path(tempfile.mkdtemp(prefix="transfers-", dir=given.directory))
+    work = Path(tempfile.mkdtemp(prefix="transfers-", dir=given.directory)).resolve()
     try:
         sizes = Sizes(given.min_size, given.max_size, given.sparse)
         verdict = prove(work, given.transfers, sizes, given.seed, given.lanes)
