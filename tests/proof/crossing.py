@@ -183,7 +183,7 @@ class Crossing:
             self._relay = self._serve()
 
     def _witness(self, name: str, home: Path, words: tuple[str, ...], env: dict[str, str]) -> Running:
-        env |= {"PYTHONPATH": str(_ROOT)}
+        env |= {"PYTHONPATH": f"{_ROOT}:{_ROOT / 'clients'}"}
         return Running((str(self._log), name, *words), home, env, _WITNESS)
 
     def _end_processes(self) -> None:
