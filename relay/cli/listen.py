@@ -130,7 +130,9 @@ def _tell(event: object, wanted: set[str], as_json: bool, receipts: bool) -> Non
 
 def message_row(message: "ReceivedMessage") -> dict[str, Any]:
     """A message as the JSON object of --json; docs/cli.md lists the fields."""
-    return {
+    file = message.file
+    about = {"file": file._asdict() | {"hash": file.hash.hex()}} if file is not None else {}
+    return about | {
         "conversation": message.conversation,
         "offset": message.offset,
         "id": message.id,

@@ -63,6 +63,8 @@ def test_messages_about_files_are_shown_readably(town: Town) -> None:
     assert line.endswith(f"{alice} sent log.txt (1.5 kB), directly")
     row = json.loads(town.run("history", alice, "--json", user=bob).stdout)
     assert row["content_type"] == "application/vnd.relay.file"
+    about = {"id": "", "name": "log.txt", "size": 1500, "type": "text/plain"}
+    assert row["file"] == about | {"hash": hashlib.sha256(b"x" * 1500).hexdigest()}
 
 
 def test_refusals_are_sentences(town: Town) -> None:
