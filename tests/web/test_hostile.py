@@ -84,13 +84,13 @@ def test_titles_and_file_names_cannot_disguise_themselves(stage: Stage) -> None:
             "hash": b"x" * 32,
         }
         body = msgpack.packb(file)
-        walt.send("willa", body, content_type="application/vnd.relay.file")
         bad = [{"id": 7}, {"id": "a", "name": "", "size": 1}, {"id": "a", "name": "n", "size": -1}, [1, 2], None]
         for value in bad:
             walt.send("willa", msgpack.packb(value), content_type="application/vnd.relay.file")
         walt.send("willa", b"\xc1\xff\x00", content_type="application/vnd.relay.file")
         walt.send("willa", {"deep": [[[{"x": 1}]]]})
         walt.send("willa", b"\x00\x01", content_type="application/x-" + "y" * 100)
+        walt.send("willa", body, content_type="application/vnd.relay.file")
         walt.send("willa", "after all of them")
     willa.open("walt")
     expect(willa.message("after all of them")).to_be_visible()

@@ -162,7 +162,7 @@ const en = {
   connected: "Connected",
   reconnecting: "Connecting again…",
   offlineNow: "No connection. What you write is kept and goes out by itself.",
-  backOnline: "Back online",
+  tryNow: "Try now",
   // shortcuts
   keyJump: "Jump to a conversation",
   keyNext: "Next conversation",
@@ -337,7 +337,7 @@ const zh: Words = {
   connected: "已连接",
   reconnecting: "正在重新连接…",
   offlineNow: "连接已断开。您写的内容会保留，并自动发送。",
-  backOnline: "已恢复连接",
+  tryNow: "立即重试",
   keyJump: "跳转到会话",
   keyNext: "下一个会话",
   keyPrevious: "上一个会话",

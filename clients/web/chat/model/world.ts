@@ -182,6 +182,7 @@ export class World {
       const members = (await this.me.rooms.members(conversation.address)) as Member[]
       conversation.members.value = members
       conversation.memberCount.value = members.filter((member) => member.role !== "invited").length
+      if (members.some(({ user }) => user !== this.self && !this.presence.value.has(user))) await this.#watchPresence()
     } catch {
       conversation.members.value ??= []
     }
@@ -327,4 +328,3 @@ export class World {
     for (const cursor of cursors) if (cursor.user !== this.self) conversation.learn(cursor.user, cursor)
   }
 }
-

@@ -45,7 +45,9 @@ export function parse(text: string): Block[] {
   let lines: string[] = []
   let quoted = false
   const flush = () => {
-    if (lines.length) blocks.push({ kind: quoted ? "quote" : "paragraph", parts: inline(lines.join("\n")) })
+    // Empty lines between blocks are space already.
+    const text = lines.join("\n").replace(/^\n+|\n+$/g, "")
+    if (text) blocks.push({ kind: quoted ? "quote" : "paragraph", parts: inline(text) })
     lines = []
   }
   const all = text.replace(/\r\n?/g, "\n").split("\n")

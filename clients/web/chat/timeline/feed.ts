@@ -10,6 +10,7 @@ import type { FileInfo } from "../model/entry"
 import type { World } from "../model/world"
 import { element } from "../text/dom"
 import { dayName, today } from "../text/times"
+import { faceNode, roomFaceNode } from "../views/face"
 import { isolated, language, t } from "../words"
 import type { Pictures } from "./pictures"
 import { messageRow, outgoingRow, refreshFate, refreshOutgoing, retouch, type RowContext } from "./rows"
@@ -120,9 +121,11 @@ export class Feed {
   #begin(): void {
     const { of } = this
     const word = of.kind === "room" ? "emptyRoom" : of.kind === "notes" ? "emptyNotes" : "emptyDirect"
+    const name = element("bdi", "name")
+    name.textContent = of.name
     const line = element("p", "")
     line.textContent = of.log.first > 1 && of.kind !== "room" ? t("gone") : t(word, { name: isolated(of.name) })
-    this.#beginning.replaceChildren(line)
+    this.#beginning.replaceChildren(of.kind === "room" ? roomFaceNode(of.address) : faceNode(of.address), name, line)
   }
 
   #changed(from: number, to: number): void {

@@ -14,6 +14,8 @@ import { isPicture, type Pictures } from "./pictures"
 
 /** Messages of one person within this time belong together. */
 const GROUP_MS = 5 * 60_000
+/** Text that may end where others begin: its time gets a line of its own. */
+const MIRRORED = /[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFC\p{Bidi_Control}]/u
 
 export interface RowContext {
   conversation: Conversation
@@ -132,7 +134,7 @@ function fillText(bubble: HTMLElement, text: string): void {
   const long = text.length > SHOWN_MAX
   const body = element("div", isJumbo(text) ? "text jumbo" : "text")
   body.append(textNodes(long ? `${text.slice(0, SHOWN_MAX)}…` : text))
-  if (long || !body.lastElementChild?.matches("p")) bubble.classList.add("below")
+  if (long || MIRRORED.test(text) || !body.lastElementChild?.matches("p")) bubble.classList.add("below")
   bubble.append(body)
   if (!long) return
   const expand = element("button", "expand")

@@ -62,7 +62,6 @@ export function Composer({ of, files }: { of: Conversation; files: Signal<File[]
   const empty = !draft.value.trim() && files.value.length === 0
   return (
     <div class="composer">
-      <div class="under" aria-hidden="true" />
       {emoji.value && <Emojis choose={insert} close={() => ((emoji.value = false), field.current?.focus())} />}
       <div class="box">
         {files.value.length > 0 && <Tray files={files} />}
@@ -129,7 +128,6 @@ function Closed({ of }: { of: Conversation }): VNode {
   const invited = of.role.value === "invited"
   return (
     <div class="composer">
-      <div class="under" />
       <div class="closed">
         {t(invited ? "invited" : "notMember")}
         <div class="actions">

@@ -37,7 +37,6 @@ function Nothing(): VNode {
 
 function Open({ of }: { of: Conversation }): VNode {
   const app = useApp()
-  const { world } = app
   const dragging = useSignal(false)
   const files = useSignal<File[]>([])
   const over = useRef(0)
@@ -61,7 +60,6 @@ function Open({ of }: { of: Conversation }): VNode {
       <Composer of={of} files={files} />
       {dragging.value && <div class="drop"><Icon name="file" size={36} />{t("dropHere", { name: isolated(of.name) })}</div>}
       <span class="unseen" role="status">{typingSentence(of.typing.value)}</span>
-      {world.connection.value === "ended" && null}
     </main>
   )
 }
@@ -94,7 +92,7 @@ function Head({ of }: { of: Conversation }): VNode {
 
 function About({ of }: { of: Conversation }): VNode {
   const { world } = useApp()
-  if (of.typing.value.length) return <span class="about typing">{typingSentence(of.typing.value)}</span>
+  if (of.typing.value.length) return <span class="about typing"><span class="typing-dots" aria-hidden="true"><i /><i /><i /></span>{typingSentence(of.typing.value)}</span>
   if (of.kind === "room") return <span class="about">{t("members", { n: of.memberCount.value })}</span>
   if (of.kind === "notes") return <span class="about"><bdi>{of.address}</bdi></span>
   const seen = world.presence.value.get(of.address)
@@ -118,6 +116,7 @@ function Strip(): VNode | null {
     <div class="strip" role="status">
       <span class="spin" />
       <span>{t("offlineNow")}</span>
+      <button class="button small" onClick={() => world.me.hurry()}>{t("tryNow")}</button>
     </div>
   )
 }

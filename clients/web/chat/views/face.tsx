@@ -5,7 +5,7 @@ import type { Conversation } from "../model/conversation"
 import type { Presence } from "../model/world"
 import { hueOf, initials } from "../text/colour"
 import { element } from "../text/dom"
-import { Icon } from "./icons"
+import { Icon, iconNode } from "./icons"
 
 export function Face({ name, room = false, presence }: { name: string; room?: boolean; presence?: Presence | undefined }): VNode {
   return (
@@ -18,6 +18,13 @@ export function Face({ name, room = false, presence }: { name: string; room?: bo
 
 export function ConversationFace({ of, presence }: { of: Conversation; presence?: Presence | undefined }): VNode {
   return <Face name={of.address} room={of.kind === "room"} presence={of.kind === "direct" ? presence : undefined} />
+}
+
+export function roomFaceNode(room: string): HTMLElement {
+  const node = faceNode(room)
+  node.classList.add("room")
+  node.replaceChildren(iconNode("hash"))
+  return node
 }
 
 /** The same outside of Preact. */
