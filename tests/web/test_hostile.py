@@ -63,10 +63,10 @@ def test_the_direction_of_a_text_stays_inside_of_it(stage: Stage) -> None:
         isolation = zoe.message(text).locator("p").evaluate("node => getComputedStyle(node).unicodeBidi")
         assert isolation == "plaintext"
         # Where the time stands shows whether the direction leaked out.
-        foot, bubble = (zoe.message(text).locator(it).bounding_box() for it in (".foot", ".bubble"))
-        assert foot is not None
+        time, bubble = (zoe.message(text).locator(it).bounding_box() for it in ("time", ".bubble"))
+        assert time is not None
         assert bubble is not None
-        assert foot["x"] + foot["width"] / 2 > bubble["x"] + bubble["width"] / 2
+        assert time["x"] + time["width"] / 2 > bubble["x"] + bubble["width"] / 2
     zoe.picture("right-to-left")
 
 
