@@ -1,8 +1,9 @@
 # ruff: noqa: ASYNC109 - timeouts are arguments here, as they are in the blocking client
 """Streams of the asyncio client: what waits."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Self
 
@@ -29,6 +30,8 @@ class Stream(ShellStream):
     def __init__(self, end: StreamEnd, carrier: Carrier) -> None:
         super().__init__(end, lambda: carrier)
         self._carrier = carrier
+        self._waiters: set[asyncio.Future[None]] = set()
+        end.on_change = self._wake
 
     async def read(self, n: int | None = -1) -> bytes:
         """Exactly `n` bytes, fewer only at the end; without `n` everything up to the end. If it raises, or is
@@ -49,7 +52,7 @@ class Stream(ShellStream):
         if n == 0:
             return b""
         self._accept_first()
-        if not await self._carrier.wait_for(lambda: self._end.may_take, self.timeout):
+        if not await self._wait_for(lambda: self._end.may_take, self.timeout):
             raise self._silent("sent nothing")
         with self._carrier:
             return self._end.take(n if n > 0 else None)
@@ -61,7 +64,7 @@ class Stream(ShellStream):
         view = memoryview(data).cast("B")
         sent = 0
         while sent < len(view):
-            if not await self._carrier.wait_for(self._may_write, self.timeout):
+            if not await self._wait_to_write():
                 raise self._silent(f"took {sent} of {len(view)} bytes, and no more")
             with self._carrier:
                 sent += self._end.write(view[sent:])
@@ -69,7 +72,7 @@ class Stream(ShellStream):
 
     async def wait_over(self) -> None:
         """Wait until the stream is over: both ends have finished. Raises why if it ended otherwise."""
-        await self._carrier.wait_for(lambda: self._end.state is StreamState.OVER, None)
+        await self._wait_for(lambda: self._end.state is StreamState.OVER, None)
         if self._end.error is not None:
             raise self._end.error.with_traceback(None)
 
@@ -85,9 +88,49 @@ class Stream(ShellStream):
     ) -> None:
         self._quit(error)
 
-    def _may_write(self) -> bool:
-        over = self._end.state is StreamState.OVER
-        return over or (self._end.may_write and self._carrier.unsent_bytes < UNSENT_MAX_BYTES)
+    async def _opened(self, timeout_s: float) -> None:
+        """Wait until the other end has accepted or refused. Raises why it is not open; TimedOut if no answer came."""
+        if not await self._wait_for(lambda: self._end.opened.done, timeout_s):
+            raise stream_reset(ErrorCode.TIMED_OUT, "no answer came in time", self.service, self.peer)
+        self._end.opened.result()
+
+    async def _wait_to_write(self) -> bool:
+        """Wait until there is credit, and then until the socket takes more. False if time ran out."""
+        if not await self._wait_for(lambda: self._end.may_write, self.timeout):
+            return False
+        if self._carrier.unsent_bytes < UNSENT_MAX_BYTES:
+            return True
+        over = StreamState.OVER
+        return await self._carrier.wait_for(
+            lambda: self._end.state is over or self._carrier.unsent_bytes < UNSENT_MAX_BYTES, self.timeout
+        )
+
+    async def _wait_for(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        """As that of the carrier, for what the stream itself changes: a client with many streams is not to wake up all
+        that wait for each packet that comes.
+        """
+        if condition():
+            return True
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    await self._changed()
+        except TimeoutError:
+            return condition()
+        return True
+
+    async def _changed(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _accept_first(self) -> None:
         if self._end.state is StreamState.OFFERED:
@@ -111,13 +154,11 @@ class Streams:
         await self._carrier.wait_for(lambda: core.phase in (Phase.OPEN, Phase.ENDED), timeout_s)
         with self._carrier:
             end = core.open_stream(to, service, data, timeout_s=timeout_s)
+            stream = Stream(end, self._carrier)
         try:
-            await self._carrier.wait_for(lambda: end.opened.done, remaining_s(deadline_at + GRACE_S))
-            if not end.opened.done:
-                raise stream_reset(ErrorCode.TIMED_OUT, "no answer came in time", service, to)
-            end.opened.result()
+            await stream._opened(remaining_s(deadline_at + GRACE_S))
         except BaseException:
             with self._carrier:
                 end.reset(ErrorCode.CANCELLED, "the opener does not wait any more")
             raise
-        return Stream(end, self._carrier)
+        return stream

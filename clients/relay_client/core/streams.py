@@ -55,6 +55,7 @@ class StreamEnd:
         self.error: RelayError | None = None  # why it is over, unless both ends finished
         self.finished = False
         self.peer_finished = False
+        self.on_change: Callable[[], None] = _nothing  # whether it may be read or written has changed
         self._closed = False
         self._granted = 0  # bytes that the other end may send
         self._taken = 0  # bytes that the program took and that were not granted anew
@@ -126,6 +127,7 @@ class StreamEnd:
         self.accept()
         if not self.finished:
             self.finished = True
+            self.on_change()
             if self.state is StreamState.OPEN:
                 self._send(Finish(self._session, self.peer, self.id))
                 self._end_if_finished()
@@ -136,6 +138,7 @@ class StreamEnd:
         unread = bool(self._parts)
         self._parts.clear()
         self._closed = True
+        self.on_change()
         if unread and self.state is StreamState.OPEN:
             self._refuse_more()
 
@@ -165,11 +168,18 @@ class StreamEnd:
             self._refuse_more()
         else:
             self._parts.append(body)
+            self.on_change()
+
+    def allowed(self, size: int) -> None:
+        """CREDIT came."""
+        self.credit += size
+        self.on_change()
 
     def peer_finish(self) -> None:
         """The other end sends no more."""
         self.peer_finished = True
         self._end_if_finished()
+        self.on_change()
 
     def fail(self, error: RelayError) -> None:
         """It is over for a reason that came from elsewhere."""
@@ -181,6 +191,7 @@ class StreamEnd:
         self.opened.settle(None)
         self._taken = WINDOW_BYTES
         self._grant()
+        self.on_change()
 
     def _grant(self) -> None:
         while self._taken >= CHUNK_MAX_BYTES and self.state is StreamState.OPEN and not self.peer_finished:
@@ -206,6 +217,7 @@ class StreamEnd:
         self._over()
         if error is not None:
             self.opened.fail(error)
+        self.on_change()
 
 
 class Streams:
@@ -300,7 +312,7 @@ class Streams:
 
     def _handle_credit(self, packet: Credit) -> None:
         for end in self._meant(packet.id, packet.sender):
-            end.credit += packet.size
+            end.allowed(packet.size)
 
     def _handle_finish(self, packet: Finish) -> None:
         for end in self._meant(packet.id, packet.sender):
@@ -311,6 +323,10 @@ class Streams:
             return  # an answer to what we sent late; how the stream ended stands behind its last DATA, and will come
         for end in self._meant(packet.id, packet.sender):
             end.fail(stream_reset(packet.code, packet.sentence, end.service, end.peer))
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 def _nowhere(packet: Packet) -> None:

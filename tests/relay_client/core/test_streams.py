@@ -256,3 +256,42 @@ def test_a_lost_connection_ends_all() -> None:
     pair.alice.streams.lost("cut")
     assert isinstance(ours.error, ConnectionLost) and isinstance(waiting.opened.error, ConnectionLost)
     assert len(pair.alice.streams) == 0
+
+
+def test_whoever_waits_is_told_of_every_change() -> None:
+    pair = Pair()
+    ours, theirs = pair.opened()
+    seen: list[tuple[bool, bool, bool]] = []
+    for end in (ours, theirs):
+        end.on_change = lambda: seen.append((theirs.may_take, ours.may_write, theirs.state is StreamState.OVER))
+
+    def news() -> list[tuple[bool, bool, bool]]:
+        pair.run()
+        found, seen[:] = seen[:], []
+        return found
+
+    assert news() == []
+    ours.write(memoryview(bytes(CHUNK_MAX_BYTES)))
+    assert (True, True, False) in news()
+    theirs.take()
+    assert news() != [], "credit came"
+    ours.finish()
+    assert (True, True, False) in news()
+    theirs.finish()
+    assert (True, True, True) in news()
+
+
+@pytest.mark.parametrize("ending", ["reset", "close", "fail"])
+def test_whoever_waits_is_told_of_an_end(ending: str) -> None:
+    pair = Pair()
+    ours, theirs = pair.opened()
+    told: list[StreamEnd] = []
+    for end in (ours, theirs):
+        end.on_change = lambda end=end: told.append(end)  # type: ignore[misc]
+    if ending == "fail":
+        pair.alice.streams.lost("a test")
+        assert set(map(id, told)) == {id(ours)} and ours.may_take and ours.may_write
+    else:
+        ours.reset(1000, "no") if ending == "reset" else ours.close()
+        pair.run()
+        assert set(map(id, told)) == {id(ours), id(theirs)} and theirs.may_take
