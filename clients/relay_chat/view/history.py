@@ -22,7 +22,7 @@ from relay_chat.view.theme import Look
 _NEAR_SCREENS = 2
 
 
-class History(ScrollView, can_focus=True):
+class History(ScrollView, can_focus=False):
     """Shows one conversation. `sync` draws what has changed and keeps in place what is being read."""
 
     class Wanted(Message):
