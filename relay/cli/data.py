@@ -41,7 +41,7 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @data_options
 def backup(target: Path, force: bool, settings: Settings) -> None:
-    """Copy the database to one file, while the relay runs or not.
+    """Copy the database to one file, and the contents of files into FILE.files, while the relay runs or not.
 
     The copy holds everything that was acknowledged when it began, is synced to the disk, and gets its name when it is
     complete. The relay goes on meanwhile.
@@ -82,7 +82,7 @@ def restore(source: Path, force: bool, settings: Settings) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @data_options
 def verify(source: Path | None, as_json: bool, settings: Settings) -> int:
-    """Check the data directory, or FILE, a backup: every message against its checksum, and all that must agree.
+    """Check the data directory, or FILE, a backup: every message and file against its checksum, and what must agree.
 
     Reads only, also beside a running relay. Exit code 0 if everything is whole, 1 if not.
     """
@@ -188,7 +188,7 @@ def _print_report(path: Path, report: "Report") -> None:
 
 
 def _counts(report: "Report") -> dict[str, int]:
-    names = ("users", "devices", "rooms", "conversations", "messages", "message_bytes")
+    names = ("users", "devices", "rooms", "conversations", "messages", "message_bytes", "files", "file_bytes")
     return {name: getattr(report, name) for name in names}
 
 

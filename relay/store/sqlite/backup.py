@@ -15,8 +15,9 @@ from pathlib import Path
 import apsw
 
 from relay.store.base import StoreError
+from relay.store.blobs import BLOBS, PARTIAL
 from relay.store.lock import DataLock
-from relay.store.sqlite import schema
+from relay.store.sqlite import contents, schema
 from relay.store.sqlite.database import DATABASE_FILE, RESTORING, Database, explain
 from relay.store.sqlite.snapshot import ReadOnlyDatabase
 from relay.store.sqlite.verify import Report, verify
@@ -46,13 +47,30 @@ def ignore_progress(done: int, total: int) -> None:
 
 
 def back_up(directory: Path, target: Path, *, force: bool = False, on_progress: OnProgress = ignore_progress) -> int:
-    """Copy the database in `directory`, whether a relay runs on it or not, to the file `target`. Returns its bytes.
+    """Copy the database in `directory`, whether a relay runs on it or not, to the file `target`, and the contents of
+    files into a directory beside it. Returns the file's bytes.
 
     Raises StoreError, and leaves nothing behind then; an existing file is replaced only with `force`.
     """
-    with writing(target, force) as part:
-        _copy(directory / DATABASE_FILE, part, on_progress, _PAUSE_MAX_S)
+    beside = target.with_name(f"{target.name}.files")
+    before = contents.names_in(beside)
+    try:
+        with writing(target, force) as part:
+            _copy(directory / DATABASE_FILE, part, on_progress, _PAUSE_MAX_S)
+            _copy_contents(part, directory / BLOBS, beside, on_progress)
+        contents.prune(target, beside)
+    except BaseException:
+        contents.discard(beside, before)
+        raise
     return target.stat().st_size
+
+
+def _copy_contents(database: Path, source: Path, target: Path, on_progress: OnProgress) -> None:
+    try:
+        # What is missing was removed since the database was copied; or it was lost, which `verify` tells of.
+        contents.forget(database, contents.copy_contents(database, source, target, on_progress))
+    except (OSError, apsw.Error) as error:
+        raise contents.explain(error, f"what is in {source}") from None
 
 
 @contextmanager
@@ -90,6 +108,10 @@ def restore(
         with staging(directory) as made:
             _copy(backup, made / DATABASE_FILE, on_progress, 0)
             _renew(made)
+            try:
+                contents.copy_contents(made / DATABASE_FILE, contents.place_beside(backup), made / BLOBS, on_progress)
+            except apsw.Error as error:
+                raise contents.explain(error, f"the files of {backup}") from None
             report = verify(made / DATABASE_FILE, on_progress)
             if report.findings:
                 first = report.findings[0].sentence
@@ -134,17 +156,25 @@ def put_in_place(directory: Path) -> Path | None:
     _sync(made)
     _sync(directory)
     aside = None
-    if any((directory / name).exists() for name in _FILES):
+    filled = [name for name in (BLOBS, PARTIAL) if _holds_something(directory / name)]
+    if filled or any((directory / name).exists() for name in _FILES):
         aside = Path(tempfile.mkdtemp(prefix=time.strftime("replaced-%Y%m%d-%H%M%S-"), dir=directory))
-        for name in _FILES:
+        for name in (*_FILES, *filled):
             with suppress(FileNotFoundError):
                 (directory / name).rename(aside / name)
             _sync(directory)
         _sync(aside)
+    if (made / BLOBS).exists():
+        (made / BLOBS).rename(directory / BLOBS)
+        _sync(directory)
     (made / DATABASE_FILE).rename(directory / DATABASE_FILE)
     _sync(directory)
     shutil.rmtree(made, ignore_errors=True)
     return aside
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir())
 
 
 def _copy(source: Path, target: Path, on_progress: OnProgress, pause_max_s: float) -> None:

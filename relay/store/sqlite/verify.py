@@ -14,6 +14,7 @@ import apsw
 
 from relay.protocol.addresses import conversation_members, is_name
 from relay.store.base import StoreBrokenError, StoreError
+from relay.store.sqlite.contents import damages, is_content, place_beside
 from relay.store.sqlite.schema import KIND_DIRECT, KIND_ENDED, KIND_ROOM
 from relay.store.sqlite.snapshot import Snapshot
 
@@ -28,7 +29,7 @@ OnProgress = Callable[[int, int], None]
 
 
 class Finding(NamedTuple):
-    """Something that is wrong, in a sentence; `part` is database, log, index, cursors, rooms or accounts."""
+    """Something that is wrong, in a sentence; `part` is database, log, index, cursors, rooms, accounts or files."""
 
     part: str
     sentence: str
@@ -49,6 +50,8 @@ class Report:
     conversations: int = 0
     messages: int = 0
     message_bytes: int = 0
+    files: int = 0
+    file_bytes: int = 0
 
     def add(self, part: str, sentence: str) -> None:
         """Note a finding."""
@@ -80,6 +83,8 @@ def verify(path: Path, on_progress: OnProgress = lambda done, total: None) -> Re
                 check(snapshot, report)
         with _noting(report, "log"):
             _Logs(snapshot, report, on_progress).check()
+        with _noting(report, "files"):
+            _check_files(snapshot, path, report, on_progress)
     return report
 
 
@@ -179,6 +184,21 @@ def _check_rooms(snapshot: Snapshot, report: Report) -> None:
         for (name,) in snapshot.database.rows(f"{sql} LIMIT {FINDINGS_MAX}"):
             report.remarks.append(Finding(part, sentence.format(name)))
     report.rooms = snapshot.database.rows("SELECT count(*) FROM rooms")[0][0]
+
+
+def _check_files(snapshot: Snapshot, path: Path, report: Report, on_progress: OnProgress) -> None:
+    """Every file's row, and every content against its hash."""
+    sql = "SELECT id, size, hash, name, owner_id FROM files"
+    for id, size, hash, name, owner_id in snapshot.database.execute(sql):
+        report.files += 1
+        if not is_content(size, hash) or not isinstance(name, str) or not isinstance(owner_id, int):
+            report.add("files", f"the file {id!r} is altered")
+    if report.findings:
+        return
+    for content, problem in damages(path, place_beside(path), on_progress):
+        report.file_bytes += content.size
+        if problem is not None:
+            report.add("files", f"the content {content.hash.hex()} {problem}")
 
 
 class _Logs:
