@@ -236,7 +236,8 @@ def failing(house: House, match: str, **changes: object) -> str:
     with pytest.raises(StartError, match=match) as caught, deadline():
         Relay(house.settings(**changes)).start()
     until(lambda: native_threads() <= threads)
-    assert descriptors() == before
+    # Another relay may have had a file open for a moment before, or has one now.
+    until(lambda: descriptors() <= before)
     return str(caught.value)
 
 

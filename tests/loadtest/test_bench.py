@@ -13,7 +13,7 @@ from loadtest.bench.__main__ import main
 from loadtest.bench.dialects import DIALECTS
 
 ROOT = Path(__file__).parents[2]
-SHORT = ["--rounds", "1", "--seconds", "0.2", "--warm-up", "0.05"]
+SHORT = ["--rounds", "1", "--seconds", "0.4", "--warm-up", "0.05"]
 STORMS = ("login-storm", "login-storm-tickets")
 EVERY_WORK = [
     "pipe-2",

@@ -74,7 +74,7 @@ class Pipe:
 
     resume = pause
 
-    def finish(self) -> None:
+    def finish(self, code: int = 1000) -> None:
         self.ended = True
         self._on_data = None
 

@@ -169,6 +169,8 @@ class Reference:
         self.devices.pop((user, name), None)
 
     def block(self, user: str, other: str, wanted: bool) -> Any:
+        if wanted and user == other:
+            return ErrorCode.BAD_ARGUMENTS
         (self.blocked.add if wanted else self.blocked.discard)((user, other))
         return {}
 

@@ -49,10 +49,10 @@ def set_presence(router: "Router", session: Subscriber, arguments: Arguments, re
 def add_block(router: "Router", session: Subscriber, arguments: Arguments, reply: Reply) -> None:
     """Hear no more from a user."""
     user = arguments.user()
-    if user == session.user:
-        raise RefusedError(ErrorCode.BAD_ARGUMENTS, "you cannot block yourself")
 
     def operation(store: Store) -> Refusal | None:
+        if user == session.user:
+            return Refusal(ErrorCode.BAD_ARGUMENTS, "you cannot block yourself")
         if store.account(user) is None:
             return Refusal(ErrorCode.NO_SUCH_USER, f"there is no user {user}")
         store.block(session.user, user)
