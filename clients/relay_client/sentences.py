@@ -2,9 +2,11 @@
 
 import errno
 import socket
+import ssl
 
 from relay_client.core import Core, Phase
 from relay_client.errors import ConnectFailed, TimedOut
+from relay_client.tls import UntrustedError, explain
 
 # How much may wait to be sent before a program that sends signals is made to wait, too.
 UNSENT_MAX_BYTES = 1024 * 1024
@@ -60,6 +62,10 @@ def _state(core: Core) -> str:
 
 def why_unreachable(error: OSError, timeout_s: float) -> str:
     """A failure to connect a socket, and what to check."""
+    if isinstance(error, UntrustedError):
+        return str(error)
+    if isinstance(error, ssl.SSLError):
+        return explain(error)
     if isinstance(error, TimeoutError):
         return f"no answer within {timeout_s:g} s; check the address, the network and firewalls"
     if isinstance(error, ConnectionRefusedError):

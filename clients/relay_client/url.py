@@ -2,6 +2,8 @@
 
     relay://alice:secret@relay.example.org:7450      the port may be left out: 7450
     relay://alice:secret@[::1]:7450                  IPv6
+    relays://alice:secret@relay.example.org          TLS; the certificate has to be good for the host name
+    relays://alice:secret@10.0.0.7?ca=/etc/ca.pem    TLS, and whom to trust instead of the system's authorities
     relay+unix://alice:secret@/run/relay/socket      a Unix socket
 
 Letters that have a meaning in URLs are percent-encoded in user, password and path: `p@ss` is `p%40ss`. Texts of errors
@@ -16,17 +18,20 @@ from relay_client.errors import BadUrl
 
 DEFAULT_PORT = 7450
 
-_FORM = "a relay's URL looks like relay://user:password@host:7450 or relay+unix://user:password@/path/to/socket"
+_FORM = "a relay's URL looks like relay://user:password@host:7450, relays:// for TLS, or relay+unix://user:password@/path/to/socket"
 _TCP = "relay://"
+_TLS = "relays://"
 _UNIX = "relay+unix://"
 
 
 class Endpoint(NamedTuple):
-    """Where to connect: `path` of a Unix socket, or `host` and `port`."""
+    """Where to connect: `path` of a Unix socket, or `host` and `port`. `ca`: certificates to trust with TLS."""
 
     host: str
     port: int
     path: str | None = None
+    tls: bool = False
+    ca: str | None = None
 
     @property
     def place(self) -> str:
@@ -49,7 +54,7 @@ class Target(NamedTuple):
 
 def parse_url(url: str, password: str | None = None) -> Target:
     """The target a URL names. `password` replaces the one in the URL, which may then have none. Raises BadUrl."""
-    scheme = next((scheme for scheme in (_TCP, _UNIX) if url.lower().startswith(scheme)), None)
+    scheme = next((scheme for scheme in (_TCP, _TLS, _UNIX) if url.lower().startswith(scheme)), None)
     if scheme is None:
         raise BadUrl(f"this is not a relay's URL: {_FORM}")
     login, at, place = url[len(scheme) :].rpartition("@")
@@ -61,7 +66,7 @@ def parse_url(url: str, password: str | None = None) -> Target:
     secret = password if password is not None else _decode(url_password, "password")
     if not secret:
         raise BadUrl(f"the password is empty: {_FORM}")
-    endpoint = _unix_endpoint(place) if scheme == _UNIX else _tcp_endpoint(place)
+    endpoint = {_UNIX: _unix_endpoint, _TCP: _tcp_endpoint, _TLS: _tls_endpoint}[scheme](place)
     return Target(_user(_decode(user, "user name")), secret, endpoint)
 
 
@@ -84,6 +89,15 @@ def _tcp_endpoint(place: str) -> Endpoint:
     if not host or any(character in host for character in "/?#[]") or any(map(str.isspace, host)):
         raise BadUrl(f"the URL has no host behind the @ (an IPv6 address stands in brackets): {_FORM}")
     return Endpoint(_decode(host, "host"), _port(port))
+
+
+def _tls_endpoint(place: str) -> Endpoint:
+    place, question, query = place.partition("?")
+    name, _, value = query.partition("=")
+    if question and (name != "ca" or not value):
+        raise BadUrl("behind the ? of a relays:// URL stands ca=FILE, the certificates to trust, and nothing else")
+    ca = _decode(value, "name of the CA file") if question else None
+    return _tcp_endpoint(place)._replace(tls=True, ca=ca)
 
 
 def _split_port(place: str) -> tuple[str, str | None]:

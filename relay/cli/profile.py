@@ -80,7 +80,7 @@ def split_url(url: str) -> UrlParts:
     scheme, _, rest = url.partition("://")
     login, _, place = rest.rpartition("@")
     user, colon, password = login.partition(":")
-    if scheme.lower() not in ("relay", "relay+unix"):
+    if scheme.lower() not in ("relay", "relays", "relay+unix"):
         raise CommandError("a relay's URL looks like relay://alice@example.org:7450", Exit.USAGE)
     if not user:
         raise CommandError(f"the URL names no user: {scheme}://alice@{place}", Exit.USAGE)

@@ -11,6 +11,7 @@ from relay_client.core import Core, Phase
 from relay_client.errors import RelayError
 from relay_client.events import Event
 from relay_client.sentences import LOST_BY_END, why_lost, why_unreachable
+from relay_client.tls import make_context
 from relay_client.url import Endpoint
 
 log = logging.getLogger("relay_client")
@@ -171,11 +172,12 @@ class Carrier:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        host, port, path = self._endpoint
-        if path is None:
-            await loop.create_connection(lambda: _Protocol(self), host, port)
+        endpoint = self._endpoint
+        if endpoint.path is None:
+            context = make_context(endpoint) if endpoint.tls else None
+            await loop.create_connection(lambda: _Protocol(self), endpoint.host, endpoint.port, ssl=context)
         else:
-            await loop.create_unix_connection(lambda: _Protocol(self), path)
+            await loop.create_unix_connection(lambda: _Protocol(self), endpoint.path)
 
 
 class _Protocol(asyncio.Protocol):

@@ -18,6 +18,7 @@ from relay_client.core import Core, Phase
 from relay_client.errors import RelayError
 from relay_client.events import Event
 from relay_client.sentences import LOST_BY_END, why_lost, why_unreachable
+from relay_client.tls import TlsSocket
 from relay_client.url import Endpoint
 
 log = logging.getLogger("relay_client")
@@ -43,7 +44,7 @@ class Pump:
         self._endpoint = endpoint
         self._dial_timeout_s = dial_timeout_s
         self._on_event = on_event
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket | TlsSocket | None = None
         self._unsent = bytearray()
         self._selector = selectors.DefaultSelector()
         self._waker, self._wakened = socket.socketpair()
@@ -204,12 +205,13 @@ class Pump:
             self._socket = connection
             core.connected(time.monotonic())
 
-    def _connect(self) -> socket.socket:
-        host, port, path = self._endpoint
+    def _connect(self) -> socket.socket | TlsSocket:
+        endpoint = self._endpoint
+        path = endpoint.path
         if path is None:
-            connection = socket.create_connection((host, port), timeout=self._dial_timeout_s)
+            connection = socket.create_connection((endpoint.host, endpoint.port), timeout=self._dial_timeout_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
+            return TlsSocket(connection, endpoint) if endpoint.tls else connection
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(self._dial_timeout_s)
@@ -239,7 +241,7 @@ class Pump:
             self._wakened.close()
 
 
-def _part(connection: socket.socket, rest: bytes) -> None:
+def _part(connection: socket.socket | TlsSocket, rest: bytes) -> None:
     """Send the rest, say that nothing more comes, and wait a little for the other side to have read everything."""
     until = time.monotonic() + GOODBYE_S
     with contextlib.suppress(OSError):
