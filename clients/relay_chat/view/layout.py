@@ -218,9 +218,18 @@ def _body(entry: Entry, setting: Setting, look: Look) -> list[list[Segment]]:
     if rest:
         lines.append([bar, Segment(f" {clip(rest, width)}", look.primary + Style(meta={"entry": entry.offset or 0}))])
     if setting.progress:
-        lines.append([bar, Segment(f" {clip(setting.progress, width)}", look.quiet)])
-    _append_mark(lines, bar, entry, setting, look)
+        lines.append([bar, Segment(" "), *_progress(clip(setting.progress, width), look)])
+    if not (setting.progress and setting.mark is Mark.QUEUED):
+        _append_mark(lines, bar, entry, setting, look)
     return lines
+
+
+def _progress(text: str, look: Look) -> list[Segment]:
+    """A line about a transfer: what is done of the bar in colour."""
+    done = len(text) - len(text.lstrip("━"))
+    todo = len(text[done:]) - len(text[done:].lstrip("─"))
+    pieces = [(text[:done], look.primary), (text[done : done + todo], look.faint), (text[done + todo :], look.quiet)]
+    return [Segment(piece, ink) for piece, ink in pieces if piece]
 
 
 def _rest(entry: Entry, cut: bool) -> str:

@@ -19,7 +19,7 @@ def status_pieces(desk: Desk, place: str, look: Look) -> list[Piece]:
     """Who one is and where, or why there is no connection, and what waits for one."""
     waiting = f"  {messages_text(desk.unsent)} waiting" if desk.unsent else ""
     if desk.connected:
-        return [("● ", look.success), (f"{desk.me} at {place}", look.quiet), (waiting, look.accent)]
+        return [("● ", look.success), (f"{desk.me} at {place}", look.quiet)]
     if not desk.reason:
         return [("◌ ", look.accent), (f"connecting to {place} …{waiting}", look.quiet)]
     seconds = max(0, round(desk.retry_at - time.monotonic()))
