@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from relay_client import Client
-from relay_client.errors import CallFailed, FileFailed, FileThere, StreamReset
+from relay_client.errors import CallFailed, FileFailed, FileThere, StreamReset, WrongContent
 
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import FILE_CHUNK_BYTES
@@ -143,6 +143,21 @@ def test_what_the_relay_has_from_us_is_not_sent_again(stage: Stage) -> None:
     assert stage.connect(2).files.get(again.id, stage.inbox).path.read_bytes() == LARGE
 
 
+def test_of_a_file_that_is_gone_nothing_is_kept(stage: Stage) -> None:
+    def stop(done: int, size: int | None) -> None:
+        if done:
+            raise ZeroDivisionError
+
+    sent = stage.alice.files.send(stage.source, stage.bob)
+    with pytest.raises(ZeroDivisionError):
+        stage.alice.files.get(sent.id, stage.inbox, progress=stop)
+    assert len(list(stage.inbox.iterdir())) == 1
+    stage.alice.files.remove(sent.id)
+    with pytest.raises(CallFailed) as caught:
+        stage.alice.files.get(sent.id, stage.inbox)
+    assert caught.value.code == ErrorCode.NO_SUCH_FILE and list(stage.inbox.iterdir()) == []
+
+
 def test_a_room_gets_a_file_and_others_do_not(stage: Stage) -> None:
     room = f"#{stage.names[0]}"
     stage.alice.rooms.create(room, public=False)
@@ -203,3 +218,19 @@ def test_to_nobody(stage: Stage) -> None:
     for to in ("nobody-there", "#no-room"):
         with pytest.raises(StreamReset):
             stage.alice.files.send(io.BytesIO(b"x"), to, name="x")
+
+
+def test_a_relay_whose_disk_has_changed_a_byte_is_found_out(stage: Stage) -> None:
+    sent = stage.alice.files.send(stage.source, stage.bob)
+    (blob,) = [path for path in (stage.town.data / "blobs").rglob(f"{sent.hash.hex()}*") if path.stat().st_size > 2**20]
+    with blob.open("r+b") as file:
+        file.seek(2 * FILE_CHUNK_BYTES + 5)
+        file.write(bytes([LARGE[2 * FILE_CHUNK_BYTES + 5] ^ 1]))
+    target = io.BytesIO()
+    with pytest.raises(WrongContent, match="SHA-256") as caught:
+        stage.alice.files.get(sent.id, stage.inbox)
+    assert caught.value.code == ErrorCode.WRONG_HASH and list(stage.inbox.iterdir()) == []
+    with pytest.raises(WrongContent):
+        stage.alice.files.get(sent.id, target)
+    assert target.getvalue() == LARGE[: 2 * FILE_CHUNK_BYTES], "only what was verified went through"
+    stage.alice.files.remove(sent.id)

@@ -11,7 +11,9 @@ import fcntl
 import hashlib
 import itertools
 import os
+import re
 import stat
+import time
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -26,6 +28,11 @@ HASH_STEP_BYTES = 64 * 1024 * 1024
 READ_BYTES = 1024 * 1024
 
 NAME_MAX_BYTES = 255
+
+# A transfer that nobody has gone on with for so long is over. The relay forgets uploads sooner.
+PART_KEPT_S = 7 * 24 * 3600.0
+
+_PART = re.compile(r"\..*\.part-[0-9a-f]{16}", re.DOTALL)
 
 # Filesystems that have no hard links answer so.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -69,6 +76,33 @@ class Folder:
         """Says that the name is taken."""
         sentence = f"{self.path / name} exists already; move it, or ask for it to be replaced"
         return FileThere(sentence, ErrorCode.NOT_ALLOWED, "the receiver has a file of this name already")
+
+    def forget(self, key: str) -> None:
+        """The transfer with this key will never go on: keep no part of it."""
+        for name in self._parts():
+            if name.endswith(_part_ending(key)):
+                self._remove_unused(name)
+
+    def sweep(self) -> None:
+        """Remove the parts of transfers that have not gone on for so long that they will not."""
+        until = time.time() - PART_KEPT_S
+        for name in self._parts():
+            status = self._status(name)
+            if status is not None and status.st_mtime < until:
+                self._remove_unused(name)
+
+    def _parts(self) -> list[str]:
+        return [name for name in os.listdir(self.fd) if _PART.fullmatch(name)]  # noqa: PTH208 - by descriptor
+
+    def _remove_unused(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stat.S_ISREG(os.fstat(fd).st_mode):
+                    os.unlink(name, dir_fd=self.fd)
+            finally:
+                os.close(fd)
 
     def _status(self, name: str) -> os.stat_result | None:
         try:
@@ -249,8 +283,12 @@ class Part:
 
 def part_name(name: str, key: str) -> str:
     """The name of a file under way, as long as a name may be."""
-    tail = f".part-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    tail = _part_ending(key)
     return "." + name.encode()[: NAME_MAX_BYTES - 1 - len(tail)].decode(errors="ignore") + tail
+
+
+def _part_ending(key: str) -> str:
+    return f".part-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def numbered(name: str) -> Iterator[str]:

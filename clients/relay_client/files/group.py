@@ -17,7 +17,7 @@ from relay.protocol.limits import FILE_CHUNK_BYTES
 from relay.protocol.payloads import Value
 from relay.protocol.transfer import PUT, RECEIVE, Upload
 from relay_client.core.arguments import checked_address, message_address
-from relay_client.errors import BadAddress, FileBusy, StreamReset
+from relay_client.errors import BadAddress, CallFailed, FileBusy, StreamReset
 from relay_client.files.announcing import announce
 from relay_client.files.effects import Run, Serve, Work
 from relay_client.files.fetching import ReceivedFile, fetch_into, fetch_through
@@ -124,12 +124,13 @@ class Files(Group[S]):
         already is left alone (FileThere), unless it shall be replaced (`overwrite`) or the new one gets a number
         (`numbered`). A file object gets verified pieces, and an error at the end if the whole is not what it should be.
         """
-        found = RelayFile.from_row((yield Question("files.info", {"file": file})))
+        found = yield from _described(file, into)
         called = checked_name(found.name if name is None else name)
         path: Path | None = None
         if isinstance(into, str | os.PathLike):
             folder: Folder = yield Run(lambda: Folder(into))
             with folder:
+                yield Run(folder.sweep)
                 if_there = _if_there(overwrite, numbered)
                 path = yield from fetch_into(folder, found, called, if_there, Pace(patience_s, progress))
         else:
@@ -154,7 +155,8 @@ class Files(Group[S]):
         coroutine functions. `overwrite`, `numbered`: as in `get`. What it returns tells how many are under way.
         """
         path = Path(directory)
-        yield Run(lambda: Folder(path).close())
+        with (yield Run(lambda: Folder(path))) as folder:
+            yield Run(folder.sweep)
         work = Receiving(path, _if_there(overwrite, numbered), accept, on_file, progress)
         yield Serve(RECEIVE, work.handle)
         return work
@@ -228,6 +230,17 @@ class Way(NamedTuple):
     address: str
     direct: bool
     media_type: str
+
+
+def _described(file: str, into: Any) -> Work[RelayFile]:
+    """What the relay knows of a file; if it has none any more, nothing is kept of it here either."""
+    try:
+        return RelayFile.from_row((yield Question("files.info", {"file": file})))
+    except CallFailed as error:
+        if error.code == ErrorCode.NO_SUCH_FILE and isinstance(into, str | os.PathLike):
+            with (yield Run(lambda: Folder(into))) as folder:
+                yield Run(lambda: folder.forget(file))
+        raise
 
 
 def _early_hash(source: Source) -> Work[bytes | None]:

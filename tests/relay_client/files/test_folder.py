@@ -4,12 +4,13 @@ import errno
 import hashlib
 import os
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from relay_client.errors import FileBusy, FileFailed, FileThere
-from relay_client.files.folder import Folder, IfThere, Part, numbered, part_name
+from relay_client.files.folder import PART_KEPT_S, Folder, IfThere, Part, numbered, part_name
 
 from relay.protocol.codes import ErrorCode
 
@@ -216,6 +217,24 @@ def test_without_hard_links_the_name_is_reserved_first(folder: Folder, monkeypat
         assert part.land(IfThere.NUMBER) == "a (1).txt"
         part.settle()
     assert names(folder) == ["a (1).txt", "a.txt"] and (folder.path / "a (1).txt").read_text() == "new"
+
+
+def test_parts_that_nobody_goes_on_with_are_removed(folder: Folder) -> None:
+    for key in ("old", "new", "used"):
+        with part_of(folder, key=key) as part:
+            part.write(ONE)
+    (folder.path / ".mine.part-of-it").touch()
+    long_ago = time.time() - PART_KEPT_S - 10
+    for name in names(folder):
+        os.utime(folder.path / name, (long_ago, long_ago))
+    (folder.path / part_name("a.txt", "new")).touch()
+    with part_of(folder, key="used"):
+        folder.sweep()
+    kept = sorted([part_name("a.txt", "new"), part_name("a.txt", "used"), ".mine.part-of-it"])
+    assert names(folder) == kept
+    folder.forget("new")
+    folder.forget("other")
+    assert names(folder) == [name for name in kept if name != part_name("a.txt", "new")]
 
 
 def test_numbers_go_before_the_ending_and_names_stay_short_enough() -> None:
