@@ -49,17 +49,25 @@ def test_a_killed_relay_loses_and_doubles_nothing(own_town: Town, browser: Brows
         stage.close()
 
 
-def test_what_was_written_offline_survives_a_reload(stage: Stage) -> None:
-    stage.town.add("carl", "dora")
-    carl = stage.person("carl").sign_in()
-    carl.open("dora")
-    carl.page.route_web_socket("**/ws", lambda socket: socket.close())
-    carl.write("first of all")
-    carl.await_fate("first of all", "Sent|Delivered")
-    carl.page.reload()
-    expect(carl.page.get_by_text("Connecting…")).to_be_visible()
-    carl.page.unroute_all()
-    carl.problems.clear()
+def test_what_was_written_offline_goes_out_from_the_next_tab(own_town: Town, browser: Browser) -> None:
+    stage = Stage(own_town, browser)
+    with own_town.open():
+        alice = stage.person("alice").sign_in()
+        alice.open("bob")
+        alice.write("first of all")
+        alice.await_fate("first of all", "Sent|Delivered")
+    alice.write("written in the dark")
+    alice.await_fate("written in the dark", "Waiting to be sent|Sending")
+    expect(alice.page.locator(".strip")).to_be_visible()
+    alice.page.close()
+    with own_town.open():
+        alice.page = alice.open_tab()
+        alice.open("bob")
+        alice.await_fate("written in the dark", "Sent|Delivered")
+        assert alice.texts() == ["first of all", "written in the dark"]
+        with stage.client("bob") as client:
+            assert [it.value for it in client.history("alice", after=0)] == ["first of all", "written in the dark"]
+        stage.close()
 
 
 def test_a_slow_network_shows_what_is_under_way(stage: Stage) -> None:

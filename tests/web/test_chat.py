@@ -122,3 +122,77 @@ def test_the_title_counts_what_is_unread(stage: Stage) -> None:
     expect(uma.page.locator("link[rel=icon]")).to_have_attribute("href", re.compile("marked"))
     uma.open("vic")
     expect(uma.page).to_have_title(re.compile("^vic"))
+
+
+SPY = """
+window.asked = 0
+window.notified = []
+const Real = window.Notification
+window.Notification = class {
+  static get permission() { return window.answer || 'default' }
+  static requestPermission() { window.asked += 1; window.answer = 'granted'; return Promise.resolve('granted') }
+  constructor(title, options) { window.notified.push([title, options.body]) }
+  close() {}
+}
+Object.defineProperty(document, 'hasFocus', { value: () => !window.looksAway })
+"""
+
+
+def test_notifications_are_asked_for_by_a_click_only(stage: Stage) -> None:
+    stage.town.add("will", "xena")
+    will = stage.person("will")
+    will.page.add_init_script(SPY)
+    will.page.reload()
+    will.sign_in()
+    will.page.evaluate("window.looksAway = true")
+    with stage.client("xena") as xena:
+        xena.send("will", "nobody asked to be told")
+        expect(will.unread("xena")).to_contain_text("1")
+        assert will.page.evaluate("[asked, notified]") == [0, []]
+        will.page.get_by_role("button", name="Settings").click()
+        will.page.get_by_role("switch", name="Notifications").click()
+        expect(will.page.get_by_role("switch", name="Notifications")).to_be_checked()
+        will.page.keyboard.press("Escape")
+        xena.send("will", "now **tell** me")
+        eventually(lambda: will.page.evaluate("notified") == [["xena", "now tell me"]], "the notification")
+        assert will.page.evaluate("asked") == 1
+        will.page.evaluate("window.looksAway = false")
+        xena.send("will", "seen anyway")
+        expect(will.unread("xena")).to_contain_text("3")
+        assert len(will.page.evaluate("notified")) == 1
+
+
+def test_what_is_begun_stays_with_its_conversation(stage: Stage) -> None:
+    stage.town.add("yuri", "zora", "zeno")
+    yuri = stage.person("yuri").sign_in()
+    yuri.open("zora")
+    yuri.field.fill("half a thought")
+    yuri.open("zeno")
+    expect(yuri.field).to_have_value("")
+    yuri.write("Hello Zeno")
+    expect(yuri.page.locator(".talk", has_text="zora")).to_contain_text("Draft: half a thought")
+    yuri.open("zora")
+    expect(yuri.field).to_have_value("half a thought")
+
+
+def test_a_refused_message_says_why_and_can_be_sent_again(stage: Stage) -> None:
+    stage.town.add("abel", "cain")
+    abel = stage.person("abel").sign_in()
+    with stage.client("cain") as cain:
+        cain.blocks.add("abel")
+        abel.open("cain")
+        abel.write("do you hear me?")
+        trouble = abel.page.locator(".trouble")
+        expect(trouble).to_contain_text("Not sent")
+        abel.picture("refused")
+        cain.blocks.remove("abel")
+        trouble.get_by_role("button", name="Try again").click()
+        abel.await_fate("do you hear me?", "Sent|Delivered")
+        expect(trouble).to_have_count(0)
+        assert abel.texts() == ["do you hear me?"]
+        abel.page.get_by_role("button", name="New conversation").click()
+        abel.page.get_by_label("Name of the person").fill("nobody-here")
+        abel.page.keyboard.press("Enter")
+        abel.write("into the void")
+        abel.page.locator(".trouble").get_by_role("button", name="Discard").click()
+        expect(abel.message("into the void")).to_have_count(0)

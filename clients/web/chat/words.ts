@@ -21,6 +21,7 @@ const en = {
   unreachable: "The relay cannot be reached. Check your connection and try again.",
   sessionEnded: "You were signed out: {why}",
   starting: "Connecting…",
+  startingLate: "The relay does not answer yet. It is tried again and again.",
   noAccount: "No account yet? Ask whoever runs this relay for one.",
   // list of conversations
   conversations: "Conversations",
@@ -204,6 +205,7 @@ const zh: Words = {
   unreachable: "无法连接到服务器，请检查网络后重试。",
   sessionEnded: "您已被登出：{why}",
   starting: "正在连接…",
+  startingLate: "服务器暂无响应，正在不断重试。",
   noAccount: "还没有账号？请联系此服务器的管理员。",
   conversations: "会话",
   filter: "搜索联系人和群聊",

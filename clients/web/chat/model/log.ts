@@ -47,6 +47,15 @@ export class Log {
     return true
   }
 
+  /** The relay tells where the conversation begins and ends now. */
+  reaches(first: number, head: number): void {
+    const from = this.head + 1
+    if (first <= this.first && head <= this.head) return
+    this.first = Math.max(this.first, first)
+    this.head = Math.max(this.head, head)
+    this.changed(from, this.head)
+  }
+
   take(page: Page): void {
     const moved = page.first > this.first || page.head > this.head
     this.first = Math.max(this.first, page.first)

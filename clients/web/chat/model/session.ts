@@ -3,6 +3,7 @@
 import { signal } from "@preact/signals"
 import { Relay, RelayError } from "../../relay.js"
 import { safely } from "../preferences"
+import { forgetDrafts } from "./drafts"
 import { t } from "../words"
 import { World } from "./world"
 
@@ -45,6 +46,7 @@ export class Session {
     this.farewell.value = ""
     this.world.value = null
     world?.close()
+    if (world) forgetDrafts(world.self)
     await world?.me.close({ forget: true })
   }
 

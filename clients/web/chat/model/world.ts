@@ -78,8 +78,8 @@ export class World {
     const [listed, rooms] = await Promise.all([this.me.conversations(), this.me.rooms.list({})])
     for (const it of listed) {
       const conversation = this.conversation(it.conversation)
-      conversation.log.first = Math.max(conversation.log.first, it.first)
-      conversation.head.value = conversation.log.head = Math.max(conversation.log.head, it.head)
+      conversation.log.reaches(it.first, it.head)
+      conversation.head.value = conversation.log.head
       conversation.read.value = Math.max(conversation.read.value, it.read)
       conversation.activityMs.value = Math.max(conversation.activityMs.value, it.time_ms)
     }
@@ -91,13 +91,14 @@ export class World {
 
   close(): void {
     for (const stop of this.#stop) stop()
+    this.#drafts.close()
   }
 
   /** The conversation of this key, made if it was not known. */
   conversation(key: string): Conversation {
     const known = this.all.value.get(key)
     if (known) return known
-    const made = new Conversation(key, this.self, (...asked) => this.#fetch(...asked))
+    const made: Conversation = new Conversation(key, this.self, (...asked) => this.#fetch(...asked))
     made.draft.value = this.#drafts.get(key)
     this.all.value = new Map(this.all.value).set(key, made)
     return made
@@ -310,7 +311,8 @@ export class World {
     if (room.head > conversation.head.value) {
       // What was said before somebody joined is there to scroll to, and is not news.
       if (!wasIn) conversation.read.value = room.head
-      conversation.head.value = conversation.log.head = room.head
+      conversation.log.reaches(1, room.head)
+      conversation.head.value = conversation.log.head
     }
     conversation.activityMs.value ||= Date.now()
     return conversation

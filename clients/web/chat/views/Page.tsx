@@ -26,11 +26,18 @@ export function Page({ session }: { session: Session }): VNode {
   return world ? <Inside session={session} world={world} /> : <SignIn session={session} />
 }
 
+const PATIENCE_MS = 4000
+
 function Starting(): VNode {
+  const late = useSignal(false)
+  useEffect(() => {
+    const timer = setTimeout(() => (late.value = true), PATIENCE_MS)
+    return () => clearTimeout(timer)
+  }, [])
   return (
     <main class="starting" aria-busy="true">
       <Logo size={64} />
-      <p>{t("starting")}</p>
+      <p role="status">{t(late.value ? "startingLate" : "starting")}</p>
     </main>
   )
 }
