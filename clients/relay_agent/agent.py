@@ -32,6 +32,9 @@ log = logging.getLogger("relay_agent")
 # What a command gets of the agent's environment unless the configuration says more. No variable of ours is in it.
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
+# Longer arguments of what is refused do not go into the audit log: anybody may send them.
+REFUSED_ARGUMENTS_MAX_CHARS = 2000
+
 # How long the agent waits for its commands behind their grace, when it ends.
 STOP_TIMEOUT_S = 5.0
 
@@ -158,9 +161,10 @@ class Agent:
         run = None
         kept = self._take_keeper()
         try:
-            run = Run(stream, command, request, kept)
-            run.start(self._order(command, request, stream.peer))
+            order = self._order(command, request, stream.peer)
             self._note_beginning(about)
+            run = Run(stream, command, request, kept)
+            run.start(order)
             with self._registered(run):
                 self._keepers.prepare()
                 begun_at = time.monotonic()
@@ -254,6 +258,8 @@ class Agent:
             log.error("%s cannot be written: %s; %s", self._audit.path, error.strerror, json.dumps(about | outcome))
 
     def _note_refusal(self, about: dict[str, Any]) -> None:
+        if sum(map(len, about.get("arguments", ()))) > REFUSED_ARGUMENTS_MAX_CHARS:
+            about["arguments"] = f"left out: {len(about['arguments'])} arguments"
         try:
             self._audit.refused(about)
         except OSError as error:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ log = logging.getLogger("relay_agent")
 START_TIMEOUT_S = 30.0
 # A keeper ends right after its report.
 END_TIMEOUT_S = 2.0
+# What SIGKILL does not end in this time is another user's, or waits for a dead disk.
+SWEEP_TIMEOUT_S = 5.0
 
 _PROGRAM = (sys.executable, "-I", "-S", "-X", "utf8", str(Path(keeper.__file__).resolve()))
 
@@ -70,6 +73,11 @@ class Kept:
     def pid(self) -> int:
         """The keeper's."""
         return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is gone, and everything that it kept."""
+        return self._process.poll() is not None
 
     def start(self, order: Order, descriptors: Sequence[int]) -> int:
         """Start the command with these as its standard streams. Returns its process id. Raises StartFailed."""
@@ -140,6 +148,7 @@ class Keepers:
         self._adopt = adopt
         self._lock = threading.Lock()
         self._known: dict[int, Kept] = {}
+        self._stubborn: set[int] = set()  # orphans that could not be ended
         self._spare: Kept | None = None
         self._closed = False
         if adopt:
@@ -158,15 +167,28 @@ class Keepers:
             return kept if kept is not None else self._make()
 
     def release(self, kept: Kept) -> None:
-        """It is not needed any more; its command, if there is one, ends."""
+        """It is not needed any more; its command, if there is one, ends. One that cannot end its command stays."""
         kept.close()
         with self._lock:
-            self._known.pop(kept.pid, None)
+            for pid, known in list(self._known.items()):
+                if known.has_ended:
+                    del self._known[pid]
 
     def sweep(self) -> None:
-        """End what keepers left behind that were killed."""
-        while self._adopt and (orphans := list(self._kill_orphans())):
-            log.warning("a keeper was killed; ended what it kept: processes %s", ", ".join(map(str, orphans)))
+        """End what keepers left behind that were killed; takes up to SWEEP_TIMEOUT_S."""
+        if not self._adopt:
+            return
+        swept: set[int] = set()
+        until = time.monotonic() + SWEEP_TIMEOUT_S
+        while orphans := self._kill_orphans():
+            swept |= orphans
+            if time.monotonic() > until:
+                self._stubborn |= orphans
+                log.error("processes %s were left by a killed keeper and cannot be ended", _listed(orphans))
+                return
+            time.sleep(0.002)
+        if swept:
+            log.warning("a keeper was killed; ended what it kept: processes %s", _listed(swept))
 
     def close(self) -> None:
         """End all that is left."""
@@ -194,11 +216,20 @@ class Keepers:
         kept = self._known[process.pid] = Kept(process, ours)
         return kept
 
-    def _kill_orphans(self) -> Iterator[int]:
+    def _kill_orphans(self) -> set[int]:
+        """Kill those that are there, and bury the dead. Which ones there were."""
         with self._lock:
             children, _ = keeper.children(os.getpid())
-            for pid in set(children) - set(self._known):
+            self._stubborn &= set(children)
+            orphans = set(children) - set(self._known) - self._stubborn
+            for pid in orphans:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                    yield pid
+            for pid in orphans | self._stubborn:
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, os.WNOHANG)
+            return orphans
+
+
+def _listed(pids: set[int]) -> str:
+    return ", ".join(map(str, sorted(pids)))

@@ -3,6 +3,7 @@
 import logging
 import pwd
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -42,6 +43,8 @@ def agent(ctx: click.Context, config: Path | None, check: bool, url: str | None,
         return
     if config is None:
         raise CommandError("say what to offer: --config FILE; `relay agent example` prints one", Exit.USAGE)
+    if sys.platform != "linux":
+        raise CommandError("an agent needs Linux, which lets it hold all processes of a command")
     settings = _read(config)
     for problem in _problems(settings):
         click.echo(f"relay: warning: {problem}", err=True)

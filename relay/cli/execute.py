@@ -79,6 +79,7 @@ def exec_(
         raise CommandError(f"say what to run; try: relay exec --list {to}", Exit.USAGE)
     if tty and not (os.isatty(STDIN) and os.isatty(STDOUT)):
         raise CommandError("-t needs a terminal as standard input and output; leave it out", Exit.USAGE)
+    _open_standard_streams()
     with _own_codes():
         code = _execute(to, words, tty, no_stdin, timeout, url)
     raise SystemExit(code)
@@ -100,6 +101,13 @@ def _execute(to: str, words: tuple[str, ...], tty: bool, no_stdin: bool, timeout
         elif not tty:
             execution.end_stdin()
         return wires.carry()
+
+
+def _open_standard_streams() -> None:
+    """A descriptor that our caller has closed must not become that of a socket."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
 
 
 def _terminal() -> "Terminal":

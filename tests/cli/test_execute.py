@@ -126,6 +126,15 @@ def test_a_caller_that_is_ended(machine: Machine, number: signal.Signals) -> Non
         until(lambda: machine.is_idle)
 
 
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 3), (">&-", 3), ("<&- >&- 2>&-", 3)])
+def test_descriptors_that_are_closed(machine: Machine, closed: str, code: int) -> None:
+    line = " ".join((*COMMAND, "exec build both", closed))
+    done = subprocess.run(
+        ["sh", "-c", line], env=environment(machine.home, env(machine)), timeout=DEADLINE_S, check=False
+    )
+    assert done.returncode == code
+
+
 def test_nobody_reads_the_output_any_more(machine: Machine) -> None:
     line = " ".join((*COMMAND, "exec build yes | head -n 1; echo ${PIPESTATUS[0]}"))
     done = subprocess.run(
@@ -169,7 +178,7 @@ def test_an_interpreter_on_a_terminal(machine: Machine) -> None:
     screen = terminal(machine, "python")
     screen.wait_for(">>> ")
     screen.type("6 * 7\r")
-    screen.wait_for("42")
+    screen.wait_for("42\r\n>>> ")
     screen.type("\x04")
     assert screen.finish() == 0
 

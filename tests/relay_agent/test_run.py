@@ -220,6 +220,12 @@ def test_refusals_name_the_rule(
     assert row["code"] == code and sentence in row["rule"] and row["user"] == "alice"
 
 
+def test_long_arguments_of_what_is_refused_are_not_audited(alice: Client, machine: Machine) -> None:
+    with pytest.raises(StreamReset):
+        Execution(alice, "build", "exit", ["x" * 3000])
+    assert machine.audited("refused", "exit")["arguments"] == "left out: 1 arguments"
+
+
 def test_no_terminal_where_none_is_allowed(alice: Client, machine: Machine) -> None:
     with pytest.raises(StreamReset) as refusal:
         Execution(alice, "build", "cat", terminal=Terminal(24, 80, "xterm"))
