@@ -55,14 +55,11 @@ class Agent:
         self._numbers = itertools.count(1)
         self._client: Client | None = None
         self._keepers: Keepers
-        self._cgroup: str | None = None
 
     def run(self) -> None:
         """Serve. Raises OSError if the audit log cannot be written, and what ended the client, such as LoginFailed."""
         self._audit.check()
-        self._keepers = Keepers(self._adopt)
-        parent = find_parent()
-        self._cgroup = None if parent is None else str(parent)
+        self._keepers = Keepers(self._adopt, find_parent())
         self._keepers.prepare()
         try:
             with self._stopping_on_signals():
@@ -165,8 +162,8 @@ class Agent:
             self._note_beginning(about)
             run = Run(stream, command, request, kept)
             run.start(order)
+            threading.Thread(target=self._keepers.prepare, name="relay agent keeper", daemon=True).start()
             with self._registered(run):
-                self._keepers.prepare()
                 begun_at = time.monotonic()
                 ended = run.serve()
             self._note_end(about, run, ended.code, time.monotonic() - begun_at)
@@ -213,7 +210,6 @@ class Agent:
             command.time_limit_s,
             command.processes_max,
             command.grace_s,
-            self._cgroup,
         )
 
     @staticmethod

@@ -1,9 +1,9 @@
 """The keeper: a small process between the agent and one command, which sees to it that nothing of the command is left.
 
-It is a program of its own (`python -I -S keeper.py FD`) and imports nothing of ours. FD is a socket to the agent. One
-order comes over it, with the command's three descriptors; then the keeper starts the command in a session of its own
-and waits. It is the *subreaper* of everything below it (prctl(2)): processes whose parents have ended become its
-children, whatever session they moved to, so "no children" means that all are gone. It ends them all when
+It is a program of its own (`python -I -S keeper.py FD CGROUP`) and imports nothing of ours. FD is a socket to the
+agent. One order comes over it, with the command's three descriptors; then the keeper starts the command in a session of
+its own and waits. It is the *subreaper* of everything below it (prctl(2)): processes whose parents have ended become
+its children, whatever session they moved to, so "no children" means that all are gone. It ends them all when
 
 - the command itself has ended (what it left in the background goes, too),
 - the time is over: SIGTERM first, SIGKILL after the grace,
@@ -11,9 +11,12 @@ children, whatever session they moved to, so "no children" means that all are go
 - the agent says so, or is gone: its end of the socket is closed, however it died.
 
 Against forks that are faster than any watching there is a hard limit, too: a cgroup (pids.max), or for others than
-root RLIMIT_NPROC.
+root RLIMIT_NPROC. CGROUP is the one to make and to live in, or empty. To join one takes 10 ms and more (the kernel
+waits for all processors), so that is done before there is an order, and the command is born into it. The agent removes
+it, or, if that is gone, the keeper.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -94,45 +97,46 @@ def tasks_of_user(uid: int) -> int:
 
 
 class Cgroup:
-    """A cgroup for one command, of version 1 or 2: the kernel refuses forks over its limit."""
+    """A cgroup for a keeper and its command, of version 1 or 2: the kernel refuses forks over its limit."""
 
-    def __init__(self, parent: str, tasks_max: int) -> None:
-        self.path = f"{parent}/relay-run-{os.getpid()}"
-        os.mkdir(self.path)
-        self._write("pids.max", str(tasks_max))
-
-    def join(self) -> None:
-        """For the command, before it becomes what it is."""
+    def __init__(self, path: str) -> None:
+        self._path = path
+        os.mkdir(path)
         self._write("cgroup.procs", "0")
 
-    def pids(self) -> list[int]:
-        """Who is in it."""
+    def limit(self, tasks_max: int) -> None:
+        """Allow so many processes and threads, the keeper included."""
+        self._write("pids.max", str(tasks_max))
+
+    def pids(self) -> set[int]:
+        """Who is in it, but for the keeper."""
         try:
-            with open(f"{self.path}/cgroup.procs") as file:
-                return [int(line) for line in file]
+            with open(f"{self._path}/cgroup.procs") as file:
+                return {int(line) for line in file} - {os.getpid()}
         except OSError:
-            return []
+            return set()
 
     def remove(self) -> None:
-        """Possible once it is empty."""
-        try:
-            os.rmdir(self.path)
-        except OSError as error:
-            print(f"relay keeper: {self.path} stays: {error.strerror}", file=sys.stderr)
+        """Leave it, to where the agent was, and remove it."""
+        parent = os.path.dirname(self._path)
+        for place in (parent, f"{parent}/relay-agent"):  # of version 1 and of version 2, see cgroups.py
+            with contextlib.suppress(OSError):
+                self._write(f"{place}/cgroup.procs", "0")
+                os.rmdir(self._path)
 
     def _write(self, name: str, text: str) -> None:
-        with open(f"{self.path}/{name}", "w") as file:
+        with open(os.path.join(self._path, name), "w") as file:
             file.write(text)
 
 
 class Keeper:
     """One command, from its order to its end. `control` is the socket to the agent."""
 
-    def __init__(self, control: socket.socket, order: dict[str, Any], rest: bytes) -> None:
+    def __init__(self, control: socket.socket, cgroup: Cgroup | None, order: dict[str, Any], rest: bytes) -> None:
         self._control = control
         self._order = order
         self._received = bytearray(rest)
-        self._cgroup: Cgroup | None = None
+        self._cgroup = cgroup
         self._pid = 0
         self._status: int | None = None
         self._reason = ""
@@ -142,10 +146,11 @@ class Keeper:
         self._reported = False
         self._connected = True
 
-    def run(self, descriptors: list[int]) -> None:
-        """Start the command and stay until nothing of it is left."""
+    def run(self, descriptors: list[int]) -> bool:
+        """Start the command and stay until nothing of it is left. Whether the agent is still there then."""
         try:
-            self._cgroup = self._make_cgroup()
+            if self._cgroup is not None:
+                self._cgroup.limit(self._tasks_max)
             self._pid = self._start(descriptors)
         except OSError as error:
             self._report({"failed": error.filename or "fork", "sentence": error.strerror or str(error)})
@@ -155,13 +160,12 @@ class Keeper:
             self._report({"started": self._pid})
             self._keep()
             self._report_end(0)
-        if self._cgroup is not None:
-            self._cgroup.remove()
+        return self._connected
 
-    def _make_cgroup(self) -> Cgroup | None:
-        parent = self._order["cgroup"]
-        # Twice what is allowed: watching comes first, and says why.
-        return None if parent is None else Cgroup(parent, 2 * self._order["processes_max"] + 8)
+    @property
+    def _tasks_max(self) -> int:
+        """The hard limit. Twice what is allowed: watching comes first, and says why."""
+        return 2 * int(self._order["processes_max"]) + 8
 
     def _start(self, descriptors: list[int]) -> int:
         """Returns its process id. Raises OSError: `filename` is the step that failed, `strerror` how."""
@@ -193,8 +197,6 @@ class Keeper:
             os.dup2(descriptor, target)
         if order["tty"]:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        if self._cgroup is not None:
-            self._cgroup.join()
         step[0] = "user"
         self._change_user()
         step[0] = "directory"
@@ -210,7 +212,7 @@ class Keeper:
         account = pwd.getpwnam(name) if name is not None else None
         uid = account.pw_uid if account is not None else os.getuid()
         if uid != 0 and self._cgroup is None:
-            self._limit_tasks(tasks_of_user(uid) + 2 * self._order["processes_max"] + 8)
+            self._limit_tasks(tasks_of_user(uid) + self._tasks_max)
         if account is not None and (uid != os.getuid() or os.getgid() != account.pw_gid):
             os.initgroups(account.pw_name, account.pw_gid)
             os.setgid(account.pw_gid)
@@ -362,6 +364,14 @@ def receive_order(control: socket.socket) -> tuple[dict[str, Any], list[int], by
     return json.loads(line), descriptors, bytes(rest)
 
 
+def _made_cgroup(path: str) -> Cgroup | None:
+    try:
+        return Cgroup(path) if path else None
+    except OSError as error:
+        print(f"relay keeper: no cgroup: {error}; processes are only counted", file=sys.stderr)
+        return None
+
+
 def main() -> None:
     """Wait for an order and carry it out."""
     for number in OURS:
@@ -369,14 +379,17 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     become_subreaper()
+    cgroup = _made_cgroup(sys.argv[2])
     received = receive_order(control)
-    if received is None:
-        return
-    order, descriptors, rest = received
-    order["nice"] = os.getpriority(os.PRIO_PROCESS, 0)
-    if os.geteuid() == 0:  # to be faster than what it has to end
-        os.setpriority(os.PRIO_PROCESS, 0, -15)
-    Keeper(control, order, rest).run(descriptors)
+    connected = False
+    if received is not None:
+        order, descriptors, rest = received
+        order["nice"] = os.getpriority(os.PRIO_PROCESS, 0)
+        if os.geteuid() == 0:  # to be faster than what it has to end
+            os.setpriority(os.PRIO_PROCESS, 0, -15)
+        connected = Keeper(control, cgroup, order, rest).run(descriptors)
+    if cgroup is not None and not connected:
+        cgroup.remove()
 
 
 if __name__ == "__main__":

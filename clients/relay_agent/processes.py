@@ -1,6 +1,7 @@
 """The agent's side of its keepers: one is always ready, so that a command does not wait for an interpreter to start."""
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -48,7 +49,6 @@ class Order(NamedTuple):
     time_limit_s: float
     processes_max: int
     grace_s: float
-    cgroup: str | None
 
 
 class Ended(NamedTuple):
@@ -63,8 +63,9 @@ class Ended(NamedTuple):
 class Kept:
     """A keeper, and its command once it was started. `fileno` can be polled for `take_end`."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket, cgroup: Path | None) -> None:
         self._process = process
+        self._cgroup = cgroup
         self._control = control
         self._received = bytearray()
         self._lock = threading.Lock()
@@ -121,8 +122,10 @@ class Kept:
         """Let go of it. If its command still runs, it is killed."""
         with self._lock:
             self._control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired, OSError):
             self._process.wait(END_TIMEOUT_S)
+            if self._cgroup is not None:
+                self._cgroup.rmdir()
 
     def _say(self, message: dict[str, Any]) -> None:
         with self._lock, contextlib.suppress(OSError):
@@ -144,8 +147,10 @@ class Keepers:
     """All keepers of an agent. With `adopt`, for a process that has no children but these, what a killed keeper leaves
     behind becomes ours, and `sweep` ends it. Raises OSError where Linux does not allow that."""
 
-    def __init__(self, adopt: bool) -> None:
+    def __init__(self, adopt: bool, cgroups: Path | None = None) -> None:
         self._adopt = adopt
+        self._cgroups = cgroups  # where to make them
+        self._number = itertools.count(1)
         self._lock = threading.Lock()
         self._known: dict[int, Kept] = {}
         self._stubborn: set[int] = set()  # orphans that could not be ended
@@ -188,6 +193,7 @@ class Keepers:
                 return
             time.sleep(0.002)
         if swept:
+            self._remove_cgroups()
             log.warning("a keeper was killed; ended what it kept: processes %s", _listed(swept))
 
     def close(self) -> None:
@@ -199,11 +205,13 @@ class Keepers:
         for kept in known:
             self.release(kept)
         self.sweep()
+        self._remove_cgroups()
 
     def _make(self) -> Kept:
         ours, theirs = socket.socketpair()
         try:
-            words = (*_PROGRAM, str(theirs.fileno()))
+            cgroup = self._cgroups / f"relay-run-{os.getpid()}-{next(self._number)}" if self._cgroups else None
+            words = (*_PROGRAM, str(theirs.fileno()), str(cgroup or ""))
             process = subprocess.Popen(  # noqa: S603 - our own file
                 words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 env={}, cwd="/", start_new_session=True,
@@ -213,8 +221,14 @@ class Keepers:
             raise
         finally:
             theirs.close()
-        kept = self._known[process.pid] = Kept(process, ours)
+        kept = self._known[process.pid] = Kept(process, ours, cgroup)
         return kept
+
+    def _remove_cgroups(self) -> None:
+        """Those that are empty."""
+        for path in self._cgroups.glob(f"relay-run-{os.getpid()}-*") if self._cgroups is not None else ():
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
     def _kill_orphans(self) -> set[int]:
         """Kill those that are there, and bury the dead. Which ones there were."""

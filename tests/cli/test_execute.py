@@ -132,7 +132,7 @@ def test_descriptors_that_are_closed(machine: Machine, closed: str, code: int) -
     done = subprocess.run(
         ["sh", "-c", line], env=environment(machine.home, env(machine)), timeout=DEADLINE_S, check=False
     )
-    assert done.returncode == code
+    assert done.returncode == code, machine.audit()[-2:]
 
 
 def test_nobody_reads_the_output_any_more(machine: Machine) -> None:

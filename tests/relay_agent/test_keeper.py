@@ -27,7 +27,7 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
 
 def order(tmp_path: Path, *argv: str, **fields: object) -> Order:
     usual = Order(
-        list(argv), str(tmp_path), {"PATH": os.environ["PATH"]}, None, False, 30.0, 100, 0.2, None,
+        list(argv), str(tmp_path), {"PATH": os.environ["PATH"]}, None, False, 30.0, 100, 0.2,
     )  # fmt: skip
     return usual._replace(**fields)  # type: ignore[arg-type]
 
@@ -129,27 +129,50 @@ def test_a_stopped_command_ends_too(kept: Kept, tmp_path: Path) -> None:
 BOMB = "f() { [ $1 -gt 0 ] && { f $(($1 - 1)) & f $(($1 - 1)) & }; sleep 60; }; f 8"
 
 
-@pytest.mark.parametrize("held_by", ["watching", "cgroup"])
-def test_a_fork_bomb_is_held(kept: Kept, tmp_path: Path, held_by: str) -> None:
-    parent = find_parent()
-    if held_by == "cgroup" and parent is None:
-        pytest.skip("no cgroups can be made here")
-    cgroup = str(parent) if held_by == "cgroup" else None
-    start(kept, sh(tmp_path, BOMB, processes_max=20, cgroup=cgroup))
+def test_a_fork_bomb_is_held_by_watching(kept: Kept, tmp_path: Path) -> None:
+    start(kept, sh(tmp_path, BOMB, processes_max=20))
     assert kept.take_end() == Ended(-9, "processes", 0)
     assert below(kept) == set()
-    if parent is not None:
-        until(lambda: not list(parent.glob(f"relay-run-{kept.pid}")))
 
 
-def test_a_cgroup_is_a_hard_limit(kept: Kept, tmp_path: Path) -> None:
-    parent = find_parent()
-    if parent is None:
+@pytest.fixture
+def parent() -> Path:
+    """Where cgroups can be made."""
+    found = find_parent()
+    if found is None:
         pytest.skip("no cgroups can be made here")
-    start(kept, sh(tmp_path, "sleep 60", processes_max=20, cgroup=str(parent)))
-    assert (parent / f"relay-run-{kept.pid}" / "pids.max").read_text() == "48\n"
-    kept.signal("KILL")
-    assert kept.take_end().code == -9
+    return found
+
+
+def test_a_cgroup_is_a_hard_limit_and_is_removed(parent: Path, tmp_path: Path) -> None:
+    keepers = Keepers(adopt=False, cgroups=parent)
+    kept = keepers.take()
+    start(kept, sh(tmp_path, BOMB, processes_max=20))
+    (place,) = parent.glob(f"relay-run-{os.getpid()}-*")
+    assert (place / "pids.max").read_text() == "48\n"
+    assert kept.take_end() == Ended(-9, "processes", 0)
+    assert kept.pid not in descendants(kept.pid)[0]
+    keepers.release(kept)
+    assert not place.exists()
+
+
+def test_an_agent_that_is_gone_leaves_no_cgroup(parent: Path, tmp_path: Path) -> None:
+    keepers = Keepers(adopt=False, cgroups=parent)
+    busy, idle = keepers.take(), keepers.take()
+    start(busy, sh(tmp_path, "sleep 60"))
+    until(lambda: len(list(parent.glob(f"relay-run-{os.getpid()}-*"))) == 2)
+    for kept in (busy, idle):
+        kept._control.close()
+    until(lambda: not list(parent.glob(f"relay-run-{os.getpid()}-*")))
+    keepers.close()
+
+
+def test_a_cgroup_that_cannot_be_made_is_done_without(tmp_path: Path) -> None:
+    keepers = Keepers(adopt=False, cgroups=tmp_path / "missing")
+    kept = keepers.take()
+    start(kept, sh(tmp_path, "exit 4"))
+    assert kept.take_end() == Ended(4, "", 0)
+    keepers.release(kept)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root runs commands as others")

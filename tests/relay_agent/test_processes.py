@@ -10,13 +10,14 @@ from tests.relay_agent.machine import is_alive, until
 # In a process of its own, because it adopts: a keeper is killed, and what it kept is swept.
 ADOPTING = """
 import os, signal, sys
+from relay_agent.cgroups import find_parent
 from relay_agent.keeper import descendants
 from relay_agent.processes import Ended, Keepers, Order
-keepers = Keepers(adopt=True)
+keepers = Keepers(adopt=True, cgroups=find_parent())
 kept = keepers.take()
 null = os.open(os.devnull, os.O_RDWR)
 line = "setsid sleep 60 & sleep 60 & echo > up; wait"
-order = Order(["/bin/sh", "-c", line], sys.argv[1], dict(os.environ), None, False, 0, 100, 1, None)
+order = Order(["/bin/sh", "-c", line], sys.argv[1], dict(os.environ), None, False, 0, 100, 1)
 kept.start(order, (null, null, null))
 while not os.path.exists(sys.argv[1] + "/up"):
     pass
@@ -30,6 +31,7 @@ print(*below)
 assert descendants(os.getpid())[0] == [spare.pid]
 keepers.close()
 assert descendants(os.getpid())[0] == []
+assert find_parent() is None or not list(find_parent().glob(f"relay-run-{os.getpid()}-*"))
 """
 
 
