@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import difflib
 import itertools
 import json
 import logging
@@ -110,7 +111,7 @@ class Agent:
         try:
             request = self._request(stream)
             about |= {"command": request.command, "arguments": request.arguments, "tty": request.terminal is not None}
-            command = self._find(request.command)
+            command = self._find(request.command, about["user"])
             command.check(about["user"], request)
             with self._slot(command):
                 self._execute(stream, command, request, about)
@@ -126,10 +127,13 @@ class Agent:
         except (RecordError, BadValue) as error:
             raise RefusedRun(AgentCode.BAD_REQUEST, str(error)) from None
 
-    def _find(self, name: str) -> Command:
+    def _find(self, name: str, user: str) -> Command:
         command = self._config.commands.get(name)
         if command is None:
-            raise RefusedRun(AgentCode.NO_SUCH_COMMAND, f"there is no command {name!r} here")
+            offered = [command.name for command in self._config.commands.values() if command.is_for(user)]
+            nearest = difflib.get_close_matches(name, offered, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise RefusedRun(AgentCode.NO_SUCH_COMMAND, f"there is no command {name!r} here{hint}")
         return command
 
     @contextlib.contextmanager

@@ -33,8 +33,9 @@ from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 
-# How often processes are counted, unless counting itself takes more than a twentieth of it.
+# How often processes are counted; more seldom, up to the second, if counting takes more than a twentieth of the time.
 TICK_S = 0.025
+TICK_MAX_S = 0.25
 SWEEP_TICK_S = 0.002
 
 # After so long the end is told even if something could not be ended: a program of another user, or a dead disk.
@@ -267,9 +268,9 @@ class Keeper:
                 self._status = status
 
     def _count(self) -> None:
-        begun_at = time.monotonic()
+        begun_at = time.process_time()  # a machine that is busy with forks must not slow this down
         _, tasks = descendants(os.getpid())
-        self._tick_s = max(TICK_S, 20 * (time.monotonic() - begun_at))
+        self._tick_s = min(TICK_MAX_S, max(TICK_S, 20 * (time.process_time() - begun_at)))
         if tasks > self._order["processes_max"]:
             self._reason = self._reason or "processes"
             self._kill_at = time.monotonic()

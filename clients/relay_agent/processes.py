@@ -86,7 +86,8 @@ class Kept:
         try:
             self._control.settimeout(START_TIMEOUT_S)
             sent = socket.send_fds(self._control, [line], descriptors)
-            self._control.sendall(line[sent:])
+            if sent < len(line):  # sending nothing fails, too, once the keeper has reported and ended
+                self._control.sendall(line[sent:])
             report = self._read_report()
         except OSError as error:
             raise StartFailed("keeper", f"the keeper does not answer: {error}") from None

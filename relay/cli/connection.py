@@ -108,6 +108,15 @@ def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return _complete(lambda client: [found.id for found in client.files.list(limit=20)], incomplete)
 
 
+def complete_command(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What the agent that was named offers, for the shell; nothing for further words."""
+    from relay_agent.execution import offered_commands  # noqa: PLC0415
+
+    if ctx.params.get("words"):
+        return []
+    return _complete(lambda client: [row["name"] for row in offered_commands(client, ctx.params["to"])], incomplete)
+
+
 def _users(client: "Client") -> list[str]:
     return [online.user for online in client.who()]
 

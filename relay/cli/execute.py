@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from relay.cli.connection import complete_user, connected, connection_options
+from relay.cli.connection import complete_command, complete_user, connected, connection_options
 from relay.cli.display import escape_line, put_json, put_line
 from relay.cli.outcome import CommandError, Exit, complain, examples
 from relay.cli.terminal import Escape, raw, size
@@ -33,7 +33,7 @@ LEAVE_S = 2.0
     epilog=examples(
         "relay exec --list build                  # what may I run there?",
         "relay exec build make test",
-        "relay exec build/ci-2 make -- -k         # at this one of several agents; -k goes to make",
+        "relay exec build/ci-2 make -k            # at this one of several agents; -k goes to make",
         "relay exec build logs nginx | grep 404",
         "tar c . | relay exec build unpack",
         "relay exec -t build python3              # with a terminal; Enter ~ . leaves if nothing else does",
@@ -45,7 +45,9 @@ LEAVE_S = 2.0
     "  127  no such command, or its program is missing",
 )
 @click.argument("to", shell_complete=complete_user)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARGUMENT]...")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND [ARGUMENT]...",
+    shell_complete=complete_command,
+)  # fmt: skip
 @click.option("-t", "--tty", is_flag=True, help="Give the command a terminal: this one.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Leave standard input alone; in loops and in the background.")
 @click.option("--list", "listing", is_flag=True, help="Show what may be run there, with the patterns of arguments.")
@@ -79,6 +81,7 @@ def exec_(
         raise CommandError(f"say what to run; try: relay exec --list {to}", Exit.USAGE)
     if tty and not (os.isatty(STDIN) and os.isatty(STDOUT)):
         raise CommandError("-t needs a terminal as standard input and output; leave it out", Exit.USAGE)
+    _check_arguments(words)
     _open_standard_streams()
     with _own_codes():
         code = _execute(to, words, tty, no_stdin, timeout, url)
@@ -101,6 +104,15 @@ def _execute(to: str, words: tuple[str, ...], tty: bool, no_stdin: bool, timeout
         elif not tty:
             execution.end_stdin()
         return wires.carry()
+
+
+def _check_arguments(words: tuple[str, ...]) -> None:
+    for number, word in enumerate(words):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            what = f"argument {number}" if number else "the command's name"
+            raise CommandError(f"{what} is not UTF-8 and cannot be sent", Exit.USAGE) from None
 
 
 def _open_standard_streams() -> None:
@@ -251,8 +263,8 @@ def _refusals_explained(to: str) -> Iterator[None]:
     try:
         yield
     except StreamReset as error:
-        if error.code == ErrorCode.NO_SUCH_SERVICE:
-            raise CommandError(f"no agent of {to} is connected: {error.sentence}") from None
+        if error.code in (ErrorCode.NO_SUCH_SERVICE, ErrorCode.NO_SUCH_SESSION):
+            raise CommandError(f"no agent answers: {error.sentence}; is `relay agent` running as {to}?") from None
         if error.code in (AgentCode.NO_SUCH_COMMAND, AgentCode.NO_PROGRAM):
             raise CommandError(f"{error.sentence}; try: relay exec --list {to}", Exit.NOT_FOUND) from None
         raise CommandError(error.sentence, Exit.REFUSED if error.code >= 1000 else Exit.EXEC_FAILED) from None

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import invoke
 from tests.cli.terminal import Terminal
-from tests.process import COMMAND, DEADLINE_S, Running, environment, running
+from tests.process import COMMAND, DEADLINE_S, Running, environment, run, running
 from tests.relay_agent.machine import COMMANDS, Machine, agent, until
 from tests.relay_client.town import Town as AgentTown
 
@@ -98,6 +98,15 @@ def test_the_list(machine: Machine) -> None:
     assert {"name": "exit", "arguments": ["[0-9]+"]}.items() <= next(
         row for row in rows if row["name"] == "exit"
     ).items()
+
+
+def test_the_shell_completes_commands(machine: Machine) -> None:
+    profile = machine.home / ".config" / "relay" / "profile.toml"
+    profile.parent.mkdir(parents=True, exist_ok=True)
+    profile.write_text(f'[default]\nurl = "{machine.town.url("alice")}"\n')
+    for line, offered in (("relay exec build exi", ["plain,exit"]), ("relay exec build exit e", [""])):
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1), "_RELAY_COMPLETE": "bash_complete"}
+        assert run(home=machine.home, env=words).stdout.splitlines() == offered
 
 
 def test_output_comes_while_it_runs_and_ctrl_c_is_passed_on(machine: Machine) -> None:
@@ -189,8 +198,7 @@ def test_the_terminal_is_restored(machine: Machine) -> None:
     screen = Terminal(home=machine.home, env=env(machine), command=("/bin/bash", "-c", script))
     screen.wait_for(">>> ")
     screen.type("1\r~.")
-    screen.wait_for("code 125")
-    screen.wait_for("1")
+    screen.wait_for("code 125\r\n1\r\n")
     screen.hang_up()
 
 

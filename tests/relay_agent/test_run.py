@@ -197,6 +197,7 @@ def test_a_terminal_that_is_closed(alice: Client, machine: Machine) -> None:
 
 REFUSALS = [
     ("nothing", [], AgentCode.NO_SUCH_COMMAND, "there is no command 'nothing' here"),
+    ("slep", [], AgentCode.NO_SUCH_COMMAND, "there is no command 'slep' here; did you mean 'sleep'?"),
     ("private", [], AgentCode.USER_NOT_ALLOWED, "command 'private' is not offered to alice"),
     ("exit", [], AgentCode.BAD_ARGUMENTS, "command 'exit': it takes 1 argument; 0 are given"),
     ("exit", ["1", "2"], AgentCode.BAD_ARGUMENTS, "command 'exit': it takes 1 argument; 2 are given"),
