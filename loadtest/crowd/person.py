@@ -14,6 +14,7 @@ from loadtest.crowd.crowd import Crowd, every, is_among, user_name
 from loadtest.crowd.login import KnownPasswordLogin, LoginError
 from loadtest.crowd.messages import Messages
 from loadtest.crowd.signals import Signals
+from loadtest.crowd.web import WebSocket
 from loadtest.crowd.wire import Wire
 from relay.protocol.codes import CloseCode, Retry, retry_after_close
 from relay.protocol.errors import RemoteError
@@ -89,6 +90,7 @@ class Person:
         scenario, users = crowd.scenario, crowd.plan.users
         self.is_echo = self.index % every(scenario.echo_share) == 0
         self.slow = crowd.is_slow(self.index)
+        self.web = is_among(self.index, scenario.web_share)
         self.churning = is_among(self.index + 1, scenario.churn_share)
         self._peers = contacts(self.index, users, scenario.contacts)
         self._speaks = True
@@ -182,13 +184,14 @@ class Person:
         with gevent.Timeout(LOGIN_TIMEOUT_S, LoginError(f"no answer within {LOGIN_TIMEOUT_S:g} s")):
             sock = self.crowd.connect(self.index, _SLOW_BUFFER_BYTES if self.slow else None)
             try:
-                welcome, rest = self._exchange(sock)
+                web = WebSocket(sock) if self.web else None
+                welcome, rest = self._exchange(web or sock)
             except BaseException:
                 sock.close()
                 raise
         self._gone = AsyncResult()
         self._stepped_out = False
-        self._wire = Wire(sock, self._handle_packet, self._handle_lost)
+        self._wire = Wire(sock, self._handle_packet, self._handle_lost, web.unframer if web else None)
         self.books.reconnected()
         self._set_up(welcome)
         self._wire.start(rest)

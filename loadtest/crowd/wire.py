@@ -2,6 +2,7 @@
 
 import _socket  # its socket type stays the system's own; once patched, socket.socket waits in greenlets
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import gevent
 
+from loadtest.websocket_wire import Unframer, client_frame
 from relay.protocol.errors import RemoteError
 from relay.protocol.limits import HEADER_BYTES
 from relay.protocol.packets import Packet, Unknown, decode
@@ -21,12 +23,17 @@ _RESET = struct.pack("ii", 1, 0)  # linger on, for no time
 class Wire:
     """`on_packet` gets every packet, `on_lost` the reason when the connection has ended without `hang_up`."""
 
-    __slots__ = ("_on_lost", "_on_packet", "_partial", "_reader", "_sock", "_unsent", "_writer")
+    __slots__ = ("_on_lost", "_on_packet", "_partial", "_reader", "_sock", "_unframer", "_unsent", "_writer")
 
     def __init__(
-        self, sock: socket.socket, on_packet: Callable[[Packet | Unknown], None], on_lost: Callable[[str], None]
+        self,
+        sock: socket.socket,
+        on_packet: Callable[[Packet | Unknown], None],
+        on_lost: Callable[[str], None],
+        unframer: Unframer | None = None,
     ) -> None:
-        """Takes the descriptor out of `sock`, which must not be used any more."""
+        """Takes the descriptor out of `sock`, which must not be used any more. `unframer`: if it is a WebSocket."""
+        self._unframer = unframer
         self._sock = _socket.socket(sock.family, sock.type, sock.proto, sock.detach())
         self._sock.setblocking(False)
         self._on_packet = on_packet
@@ -69,7 +76,7 @@ class Wire:
             self._lose(error.strerror or str(error))
             return
         if data:
-            self._take(data)
+            self._take(self._unframer.feed(data) if self._unframer else data)
         else:
             self._lose("the relay closed the connection without a word")
 
@@ -77,6 +84,8 @@ class Wire:
         """Send a frame now, or as soon as the kernel takes it."""
         if self._on_lost is None:
             return
+        if self._unframer is not None:
+            frame = client_frame(frame, os.urandom(4))
         if not self._unsent:
             try:
                 sent = self._sock.send(frame)
@@ -95,6 +104,8 @@ class Wire:
         """Send `last` if the kernel takes it and end the connection; nothing is reported any more."""
         if self._on_lost is not None:
             self._on_lost = None
+            if last and self._unframer is not None:
+                last = client_frame(last, os.urandom(4))
             if last and not self._unsent:
                 with contextlib.suppress(OSError):
                     self._sock.send(last)

@@ -56,6 +56,8 @@ class Scenario:
     # Everybody is in one room with so many members, of whom so many speak, to the room only. 0: no rooms.
     room_members: int = 0
     room_speakers: int = 10
+    # This share of the users comes by WebSocket, as browsers do.
+    web_share: float = 0.0
     relay_flags: tuple[str, ...] = ()
     disturbances: tuple[Disturbance, ...] = ()
     limits_ms: dict[str, float] = field(default_factory=dict)

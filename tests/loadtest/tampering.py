@@ -49,7 +49,7 @@ class TamperingProxy:
                 for each in self._changed(payload):
                     client.sendall(encode_frame(each))
 
-        self._pump(relay, pass_on)
+        self._pump(relay, client.sendall if self._tamper is None else pass_on)
         client.close()
         relay.close()
         upwards.kill()

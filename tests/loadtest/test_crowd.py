@@ -1,6 +1,7 @@
 """Users of the load test against a real relay, and against one that cheats: what they report is what happened."""
 
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import itertools
@@ -68,11 +69,11 @@ class Stage:
 
     _numbers = itertools.count()
 
-    def __init__(self, port: int, users: int, first: int | None = None) -> None:
+    def __init__(self, port: int, users: int, first: int | None = None, scenario: Scenario = QUIET) -> None:
         self.reports: list[tuple[str, str | None]] = []
         if first is None:
             first, *_ = [next(self._numbers) for _ in range(users)]
-        plan = Plan(QUIET, "127.0.0.1", port, users, first, 1)
+        plan = Plan(scenario, "127.0.0.1", port, users, first, 1)
         self.crowd = Crowd(plan, lambda kind, _ms, error: self.reports.append((kind, error)))
         self.people = [Person(self.crowd) for _ in range(users)]
         self.indexes = [person.index for person in self.people]
@@ -112,6 +113,38 @@ def test_everything_arrives_and_is_counted(relay: Relay) -> None:
     assert done["calls_made"] == done["calls_answered"] == done["calls_served"] == 120
     kinds = stage.crowd.timeline
     assert [kinds.total(kind).count for kind in ("login", "stored", "delivered", "signal", "call")] == [3, *[120] * 4]
+
+
+def test_some_come_by_websocket_and_everything_arrives(relay: Relay) -> None:
+    stage = Stage(relay.port, 4, scenario=dataclasses.replace(QUIET, web_share=0.5))
+    stage.all_in()
+    assert sorted(person.web for person in stage.people) == [False, False, True, True]
+    for sender, receiver in itertools.permutations(stage.people, 2):
+        for _ in range(10):
+            sender.messages.send(receiver.index, time.monotonic())
+            sender.signals.send(receiver.index, time.monotonic())
+            sender.calls.make(receiver.index, time.monotonic())
+    tally = stage.crowd.tally
+    wait_until(lambda: not stage.open_doings() and tally["messages_received"] + tally["signals_received"] == 240)
+    done = stage.close()
+    assert failures(done, frozenset()) == []
+    assert done["messages_received"] == done["signals_received"] == done["calls_answered"] == 120
+
+
+def test_a_websocket_that_is_cut_comes_back(relay: Relay) -> None:
+    proxy = TamperingProxy(relay.port)
+    stage = Stage(proxy.port, 2, scenario=dataclasses.replace(QUIET, web_share=1.0))
+    stage.all_in()
+    one, two = stage.people
+    for _ in range(40):
+        one.messages.send(two.index, time.monotonic())
+    gevent.idle()
+    proxy.cut()
+    wait_until(lambda: stage.crowd.tally["connections_lost"] == 2)
+    wait_until(lambda: stage.crowd.tally["messages_received"] == 40 and not stage.open_doings())
+    done = stage.close()
+    proxy.stop()
+    assert failures(done, frozenset({"connections_lost", "logins_repeated"})) == []
 
 
 def drop_third(earlier: list[bytes], payload: bytes) -> list[bytes]:
