@@ -262,12 +262,21 @@ def receive(
         def accept(offered: "OfferedFile") -> bool:
             return not senders or offered.sender.partition("/")[0] in senders
 
+        client.on_event(_tell_of_return)
         receiving = client.files.serve(
             directory, accept=accept, on_file=on_file, overwrite=overwrite, numbered=number, progress=_drawn(progress)
         )
         click.echo(escape_line(f"relay: receiving into {directory} as {client.session}; Ctrl-C ends it"), err=True)
         client.wait_until(lambda: count is not None and len(seen) >= count)
         _let_end(receiving)
+
+
+def _tell_of_return(event: object) -> None:
+    """Say that the connection is there again; the SDK has said why it was not."""
+    from relay_client.events import Connected  # noqa: PLC0415
+
+    if isinstance(event, Connected) and event.again:
+        click.echo("relay: connected again", err=True)
 
 
 def _let_end(receiving: "Receiving") -> None:
@@ -326,7 +335,8 @@ def _resumable(what: Callable[[], str]) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit):
         if what():
-            click.echo(f"\nrelay: stopped; {what()}", err=True)
+            line_end = "\n" if sys.stderr.isatty() else ""  # behind the ^C that the terminal shows
+            click.echo(f"{line_end}relay: stopped; {what()}", err=True)
         raise
     except passing as error:
         final = isinstance(error, errors.StreamReset) and error.code < 300
