@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -87,15 +88,17 @@ def lane(home: Path, transfers: Iterator[int], sizes: Sizes, seed: int) -> list[
     return outcomes
 
 
-def prove(directory: Path, transfers: int, sizes: Sizes, seed: int, lanes: int) -> dict[str, Any]:
-    """The verdict: what was done, and what was wrong."""
-    numbers, lock = iter(range(transfers)), threading.Lock()
+def prove(  # noqa: PLR0913, PLR0917 - what the command line says
+    directory: Path, transfers: int, sizes: Sizes, seed: int, lanes: int, minutes: float = math.inf
+) -> dict[str, Any]:
+    """The verdict: what was done, and what was wrong. No transfer is begun after so many minutes."""
+    numbers, lock, until = iter(range(transfers)), threading.Lock(), time.monotonic() + 60 * minutes
 
     def shared() -> Iterator[int]:
         while True:
             with lock:
                 number = next(numbers, None)
-            if number is None:
+            if number is None or time.monotonic() > until:
                 return
             yield number
 
@@ -132,12 +135,13 @@ def main() -> int:
     parser.add_argument("--sparse", action="store_true", help="Files of zeros with a few islands, all directly.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=int, default=2, help="How many at once, each with a relay of its own.")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="Begin no transfer after so long.")
     parser.add_argument("--directory", type=Path, help="Where to work; it is emptied in the end.")
     given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="transfers-", dir=given.directory)).resolve()
     try:
         sizes = Sizes(given.min_size, given.max_size, given.sparse)
-        verdict = prove(work, given.transfers, sizes, given.seed, given.lanes)
+        verdict = prove(work, given.transfers, sizes, given.seed, given.lanes, given.minutes)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(json.dumps(verdict))
