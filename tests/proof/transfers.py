@@ -88,7 +88,7 @@ def lane(home: Path, transfers: Iterator[int], sizes: Sizes, seed: int) -> list[
     return outcomes
 
 
-def prove(  # noqa: PLR0913, PLR0917 - what the command line says
+def prove(  # noqa: PLR0917 - what the command line says
     directory: Path, transfers: int, sizes: Sizes, seed: int, lanes: int, minutes: float = math.inf
 ) -> dict[str, Any]:
     """The verdict: what was done, and what was wrong. No transfer is begun after so many minutes."""
