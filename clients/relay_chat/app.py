@@ -21,6 +21,7 @@ from textual.content import Content
 from textual.filter import LineFilter, NoColor
 from textual.widget import Widget
 
+from relay_chat.keyboard import know_alt_enter
 from relay_chat.model.clean import clean_line
 from relay_chat.model.commands import parse
 from relay_chat.model.completion import Words
@@ -72,6 +73,7 @@ class ChatApp(App[None]):
         self, client_of: Callable[[], Client], place: str, dark: bool = True, downloads: Path | None = None
     ) -> None:
         super().__init__()
+        know_alt_enter()
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self.theme = (DARK if dark else LIGHT).name

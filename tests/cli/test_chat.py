@@ -55,7 +55,9 @@ class Terminal:
     def type(self, *keys: str) -> None:
         """Keys by tmux's names; texts as they are."""
         for key in keys:
-            self._tmux("send-keys", *(() if key in ("Enter", "Tab", "C-f", "C-j", "Escape") else ("-l",)), key)
+            self._tmux(
+                "send-keys", *(() if key in ("Enter", "Tab", "C-f", "C-j", "M-Enter", "Escape") else ("-l",)), key
+            )
 
     def shown(self, *flags: str) -> str:
         return self._tmux("capture-pane", "-p", *flags)
@@ -102,8 +104,9 @@ def test_two_people_in_two_terminals(town: Town, tmp_path: Path) -> None:
         one.type(f"/msg {bob} Grüße, 你好, שלום \U0001f44d", "Enter")
         two.wait_for("Grüße, 你好, שלום \U0001f44d", alice)
         one.wait_for("✓✓ read")
-        two.type("first line", "C-j", "second line", "Enter")
-        one.wait_for("first line", "second line")
+        two.type("first line", "C-j", "second line", "M-Enter", "third line", "Enter")
+        one.wait_for("first line", "second line", "third line")
+        two.wait_for("third line  ✓✓ read")
         one.type("C-f", "grüße", "Enter")
         one.wait_for("↑ older")
         one.type("Escape")
