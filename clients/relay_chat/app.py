@@ -18,6 +18,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Event, InputEvent
 from textual.filter import LineFilter, NoColor
 from textual.widget import Widget
 
@@ -41,6 +42,9 @@ from relay_chat.view.theme import DARK, LIGHT, Look, look_of
 
 # With fewer columns the list folds away.
 NARROW_COLUMNS = 72
+
+# After so long without a key the others see that one is away.
+AWAY_S = 600.0
 
 # With so many messages on the way out, leaving asks first.
 _LEAVE_S = 5.0
@@ -87,6 +91,8 @@ class ChatApp(App[None]):
         self._folded: bool | None = None  # by the person; None: as there is room
         self._look: Look | None = None
         self._leaving = False
+        self._touched_at = time.monotonic()
+        self._away = False
         self.failure: RelayError | None = None  # why the chat ended by itself
         self.unsent = 0  # messages that were not stored when it ended
 
@@ -199,6 +205,16 @@ class ChatApp(App[None]):
         self._draw_title()
         self._draw_notice()
         self._draw_status()
+        away = time.monotonic() - self._touched_at > AWAY_S
+        if away is not self._away and self.desk.connected:
+            self._away = away
+            self.run_worker(self._ask(lambda: self.desk.client.people.set_away(away)))
+
+    def on_event(self, event: Event) -> Any:
+        """Every key and click says that somebody is there."""
+        if isinstance(event, InputEvent):
+            self._touched_at = time.monotonic()
+        return super().on_event(event)
 
     def _draw_title(self) -> None:
         pieces = title_pieces(self.desk.current, self.desk.book, self.look, self._is_folded)
@@ -228,7 +244,7 @@ class ChatApp(App[None]):
 
     def _draw_status(self) -> None:
         look, left = self.look, status_pieces(self.desk, self._place, self.look)
-        keys = [_key(name, what, action, look) for name, what, action in _KEYS]
+        keys = [_key(name, what, action, look) for name, what, action in (_KEYS if self.desk.connected else _KEYS[:1])]
         self.query_one("#status", Bar).put(left, [piece for pieces in keys for piece in pieces])
 
     def _progress(self, entry: Entry) -> str:

@@ -76,9 +76,22 @@ class Orders:
 
     async def _invite(self, argument: str) -> None:
         room = self._room("")
-        name = argument.split(maxsplit=1)[0].removeprefix("@")
+        name = _name(argument)
         await self._desk.client.rooms.invite(room.name, name)
         self._app.tell(f"{clean_line(name)} may enter {room.name} now")
+
+    async def _remove(self, argument: str) -> None:
+        room, name = self._room(""), _name(argument)
+        await self._desk.client.rooms.remove(room.name, name)
+        self._app.tell(f"{clean_line(name)} is out of {room.name}")
+
+    async def _block(self, argument: str) -> None:
+        await self._desk.client.blocks.add(_name(argument))
+        self._app.tell(f"you hear no more from {clean_line(_name(argument))}; /unblock takes it back")
+
+    async def _unblock(self, argument: str) -> None:
+        await self._desk.client.blocks.remove(_name(argument))
+        self._app.tell(f"you hear from {clean_line(_name(argument))} again")
 
     async def _title(self, argument: str) -> None:
         room = self._room("")
@@ -187,6 +200,10 @@ class Orders:
 
     async def _quit(self, argument: str) -> None:
         await self._app.action_quit()
+
+
+def _name(argument: str) -> str:
+    return argument.split(maxsplit=1)[0].removeprefix("@")
 
 
 def _file_row(file: RelayFile) -> tuple[str, Content]:

@@ -53,6 +53,10 @@ def chat(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise CommandError("relay chat needs a terminal; for scripts there are relay send and relay listen", Exit.USAGE)
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise CommandError(
+            "relay chat needs a terminal that can place the cursor; TERM says this one cannot", Exit.USAGE
+        )
     place = _url(name, url, profile)
     _run(place, device, theme, downloads)
 

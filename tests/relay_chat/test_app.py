@@ -375,3 +375,20 @@ def test_marked_text_is_copied_without_what_is_drawn_around_it(shared: Town, use
             await me.until(lambda: me.app.clipboard.startswith("two\nthree"), me.app.clipboard)
 
     run(test)
+
+
+def test_who_presses_no_key_is_away(shared: Town, users: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob, _ = users
+    with Client(shared.url(bob), device="desk") as other:
+        other.send(alice, "hello")
+
+    async def test() -> None:
+        async with chatting(shared, alice) as me, chatting(shared, bob) as other:
+            await other.until(lambda: f"● {alice}" in other.listed)
+            monkeypatch.setattr("relay_chat.app.AWAY_S", 0.0)
+            await other.until(lambda: f"◐ {alice}" in other.listed)
+            monkeypatch.setattr("relay_chat.app.AWAY_S", 600.0)
+            await me.pilot.press("x")
+            await other.until(lambda: f"● {alice}" in other.listed)
+
+    run(test)

@@ -23,6 +23,13 @@ def test_a_room(shared: Town, users: tuple[str, str, str]) -> None:
             await other.shows("read by 1")
             await third.write(f"/join {room}")
             await third.until(lambda: "no room" in third.bar("notice"), third.bar("notice"))
+            await me.write(f"/remove {bob}")
+            await me.until(lambda: f"{bob} is out of" in me.bar("notice"))
+            await other.until(lambda: room not in "".join(other.listed))
+            await me.write(f"/invite {bob}")
+            await other.until(lambda: f"{room} invited" in other.listed)
+            await other.write(f"/join {room}")
+            await me.until(lambda: f"{bob} has joined" in me.bar("notice"))
             await other.write("/leave")
             await other.until(lambda: room not in "".join(other.listed))
             await me.until(lambda: "1 member," in me.bar("title"))
@@ -44,5 +51,22 @@ def test_commands_that_are_none(shared: Town, users: tuple[str, str, str]) -> No
             await me.shows("✗")
             await me.write("/leave")
             await me.until(lambda: "not a room" in me.bar("notice"))
+
+    run(test)
+
+
+def test_blocking(shared: Town, users: tuple[str, str, str]) -> None:
+    alice, bob, _ = users
+
+    async def test() -> None:
+        async with chatting(shared, alice) as me, chatting(shared, bob) as other:
+            await me.write(f"/block {bob}")
+            await me.until(lambda: "no more from" in me.bar("notice"))
+            await other.write(f"/msg {alice} hello")
+            await other.shows("✗")
+            await me.write(f"/unblock @{bob}")
+            await me.until(lambda: "again" in me.bar("notice"))
+            await other.write("hello again")
+            await other.shows("hello again  ✓")
 
     run(test)

@@ -27,6 +27,9 @@ COMMANDS = (
     Command("leave", "[ROOM]", "Leave this room, or another; decline an invitation.", "room", "People and rooms"),
     Command("title", "TEXT", "Give this room a title.", "", "People and rooms"),
     Command("members", "", "Who is in this room.", "", "People and rooms"),
+    Command("remove", "NAME", "Put somebody out of this room.", "user", "People and rooms"),
+    Command("block", "NAME", "Hear no more from somebody.", "user", "People and rooms"),
+    Command("unblock", "NAME", "Hear from her again.", "user", "People and rooms"),
     Command("who", "", "Who is online.", "", "People and rooms"),
     Command("file", "PATH", "Send a file to this conversation.", "path", "Here"),
     Command("get", "[FILE]", "Fetch a file; without a name: choose one.", "file", "Here"),
@@ -41,7 +44,8 @@ _BY_NAME = {command.name: command for command in COMMANDS}
 # What people type who come from elsewhere.
 _ALIASES = {
     "exit": "quit", "q": "quit", "m": "msg", "dm": "msg", "query": "msg", "part": "leave", "topic": "title",
-    "j": "join", "names": "members", "find": "search", "?": "help", "h": "help", "users": "who", "w": "who",
+    "j": "join", "names": "members", "kick": "remove", "ignore": "block", "unignore": "unblock",
+    "find": "search", "?": "help", "h": "help", "users": "who", "w": "who",
 }  # fmt: skip
 
 

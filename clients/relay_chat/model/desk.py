@@ -188,8 +188,8 @@ class Desk:
             self._tell(f"{event.by} invites you to {event.room}", False)
         elif mine and event.what in ("removed", "banned"):
             self._tell(f"{event.by} put you out of {event.room}", False)
-        elif self.current is not None and event.room == self.current.name and (said := _room_news(event)):
-            self._tell(said, False)
+        elif event.by != self.me and self.current is not None and event.room == self.current.name:
+            self._tell(_room_news(event), False)
         await self.refresh_people()
 
     def _on_message(self, message: Message) -> None:
@@ -506,11 +506,12 @@ class Desk:
 def _room_news(event: RoomChanged) -> str:
     """What happened in the room that is open, for those inside."""
     by = event.by
-    return {
+    news = {
         "joined": f"{event.user} has joined",
         "left": f"{event.user} has left",
         "invited": f"{by} has invited {event.user}",
         "removed": f"{by} has put {event.user} out",
         "banned": f"{by} has put {event.user} out for good",
         "role": f"{by} has made {event.user} {event.role}",
-    }.get(event.what, "")
+    }
+    return news.get(event.what, f"{by} has changed {event.room}")
