@@ -339,7 +339,20 @@ def _resumable(what: Callable[[], str]) -> Iterator[None]:
             click.echo(f"{line_end}relay: stopped; {what()}", err=True)
         raise
     except passing as error:
-        final = isinstance(error, errors.StreamReset) and error.code < 300
-        if final or not what():
-            raise
-        raise CommandError(f"{error}; {what()}", exit_code(error)) from error
+        sentence, passes = _explained(error)
+        raise CommandError(f"{sentence}; {what()}" if passes and what() else sentence, exit_code(error)) from error
+
+
+def _explained(error: Exception) -> tuple[str, bool]:
+    """The sentence for a person, and whether the same may work later. Names of services mean nothing to people."""
+    from relay_client.errors import StreamReset  # noqa: PLC0415
+
+    from relay.protocol.codes import ErrorCode  # noqa: PLC0415
+
+    if not isinstance(error, StreamReset):
+        return str(error), True
+    if error.code in (ErrorCode.NO_SUCH_SERVICE, ErrorCode.NO_SUCH_SESSION) and error.peer != "relay":
+        there = f"{error.peer} does not receive files at this moment"
+        return f"{there}: leave out --direct, or send again when `relay file receive` runs there", False
+    who = "" if error.peer in ("", "relay") else f"{error.peer}: "
+    return who + error.sentence, 300 <= error.code < 400

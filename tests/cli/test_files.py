@@ -71,12 +71,15 @@ def test_refusals_are_sentences(town: Town) -> None:
     alice, bob = town.user("alice"), town.user("bob")
     (town.home / "data.bin").write_bytes(b"data")
     nobody = town.run("file", "send", "--direct", "data.bin", bob, user=alice)
-    assert nobody.returncode == 1 and "files.receive" in nobody.stderr and nobody.stderr.count("\n") == 1
+    there = f"relay: {bob} does not receive files at this moment: leave out --direct, or send again when "
+    assert (nobody.returncode, nobody.stderr) == (1, there + "`relay file receive` runs there\n")
     missing = town.run("file", "send", "--direct", "none.bin", bob, user=alice)
     assert missing.returncode == 1 and missing.stderr == "relay: none.bin cannot be read: No such file or directory\n"
     with receiving(town, bob, "--from", "carol"):
         unwanted = town.run("file", "send", "--direct", "data.bin", bob, user=alice)
         assert unwanted.returncode == 1 and "does not want it" in unwanted.stderr
+    stranger = town.run("file", "send", "data.bin", "nobody-of-this-name", user=alice)
+    assert stranger.returncode == 1 and stranger.stderr.startswith("relay: there is no user")
     nowhere = town.run("file", "receive", "nowhere", user=bob)
     assert nowhere.returncode == 1 and "nowhere" in nowhere.stderr
 
