@@ -155,7 +155,7 @@ const operations = {
     return plain(await owner[name](...revive(args ?? [])));
   },
   sendFile: async ({ to, name, size, seed, type }) => plain(await me.files.send(to, new Blob([pattern(size, seed)], { type }), { name })),
-  getFile: async ({ id }) => {
+  getFile: async ({ file: id }) => {
     const file = await me.files.get(id);
     return { name: file.name, type: file.type, size: file.size, hash: sha256(new Uint8Array(await file.arrayBuffer())) };
   },

@@ -317,3 +317,58 @@ def test_method_errors_keep_their_code(pair: tuple[NodeClient, Client], users: t
     with pytest.raises(NodeError, match="out of milk") as failed:
         node.ask("call", to=users[1], method="milk")
     assert failed.value.code == 1001
+
+
+FILE_BYTES = 3 * 1024 * 1024 + 17
+
+
+def test_files_through_the_relay(pair: tuple[NodeClient, Client], users: tuple[str, str], tmp_path: Path) -> None:
+    node, other = pair
+    alice, bob = users
+    sent = node.ask("sendFile", to=bob, name="päper.png", size=FILE_BYTES, seed=5, type="image/png")
+    assert (sent["name"], sent["size"], sent["type"]) == ("päper.png", FILE_BYTES, "image/png")
+    [message] = other.messages(timeout=DEADLINE_S, count=1)
+    assert message.file and (message.file.id, message.file.name, message.file.size) == (
+        sent["id"],
+        "päper.png",
+        FILE_BYTES,
+    )
+    got = other.files.get(message.file.id, tmp_path)
+    assert got.path and Path(got.path).read_bytes() == pattern(FILE_BYTES, 5)
+
+    for size in (0, 1, 2 * 1024 * 1024):
+        back = tmp_path / f"back{size}.html"
+        back.write_bytes(pattern(size, 6))
+        other.files.send(str(back), alice, content_type="text/html")
+    announced = [message["value"] for message in node.await_received(3)]
+    for size, value in zip((0, 1, 2 * 1024 * 1024), announced, strict=True):
+        assert (value["name"], value["size"], value["type"]) == (f"back{size}.html", size, "text/html")
+        fetched = node.ask("getFile", file=value["id"])
+        assert fetched == {
+            "name": f"back{size}.html",
+            "type": "application/octet-stream",
+            "size": size,
+            "hash": hashlib.sha256(pattern(size, 6)).hexdigest(),
+        }
+    listed = node.ask("ask", path="files.list", args=[{"conversation": bob}])["files"]
+    assert {one["name"] for one in listed} == {"päper.png", *(f"back{size}.html" for size in (0, 1, 2 * 1024 * 1024))}
+    with pytest.raises(NodeError) as missing:
+        node.ask("getFile", file="aaaaaaaaaaaa")
+    assert missing.value.reason == "NO_SUCH_FILE"
+
+
+def test_a_file_survives_cuts(pair: tuple[NodeClient, Client], users: tuple[str, str]) -> None:
+    node, other = pair
+    size = 24 * 1024 * 1024
+    sending = node.begin("sendFile", to=users[1], name="big", size=size, seed=8, type="")
+    for _ in range(4):
+        until(lambda: node.ask("state") == "open")
+        node.ask("cut")
+        node.await_event("state", state="waiting")
+        node.ask("hurry")
+    assert sending.result(DEADLINE_S)["hash"]
+    [message] = other.messages(timeout=DEADLINE_S, count=1)
+    assert message.file
+    fetching = node.begin("getFile", file=message.file.id)
+    node.ask("cut")
+    assert fetching.result(DEADLINE_S)["hash"] == hashlib.sha256(pattern(size, 8)).hexdigest()

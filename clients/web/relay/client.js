@@ -345,10 +345,10 @@ async function settle(options) {
   const webSocket = options.webSocket ?? globalThis.WebSocket;
   if (!webSocket) throw new RelayError(0, 'there is no WebSocket here; in Node: webSocket: (await import("ws")).WebSocket', "BAD_VALUE");
   const scope = `${user}@${new URL(url).host}${new URL(url).pathname}`;
-  const device = options.device ?? (await ownDevice(storage, `device/${scope}`));
+  const share = options.tabs ?? (storage.lasting && canShare());
+  const device = options.device ?? (await ownDevice(storage, `device/${scope}`, Boolean(share)));
   const remember = (options.remember ?? true) && storage.lasting && (storage.keepsKeys ?? true);
   const account = new Account({ user, device, password: options.password, storage, key: `ticket/${scope}/${device}`, remember });
-  const share = options.tabs ?? (storage.lasting && canShare());
   const sharing = share || null;
   return { url, webSocket, account, storage, sharing, prefix: `of/${scope}/${device}/`, start: options.start ?? null };
 }
@@ -366,13 +366,17 @@ const randomName = (size) => Array.from(crypto.getRandomValues(new Uint8Array(si
 /** Never the same twice, over all devices. */
 const newId = () => randomName(20);
 
-/** @param {import("./storage.js").Storage} storage @param {string} key */
-async function ownDevice(storage, key) {
-  if (!storage.lasting) return `~${randomName(8)}`;
-  const kept = await storage.get(key);
+/**
+ * A device of this browser's, or a temporary one: of this program, or of this tab where tabs cannot find each other.
+ * @param {import("./storage.js").Storage} storage @param {string} key @param {boolean} shared
+ */
+async function ownDevice(storage, key, shared) {
+  const alone = globalThis.document && !shared ? globalThis.sessionStorage : null;
+  const kept = alone ? alone.getItem(key) : await storage.get(key);
   if (typeof kept === "string") return kept;
-  const made = `web-${randomName(8)}`;
-  await storage.write(new Map([[key, made]]));
+  const made = storage.lasting && !alone ? `web-${randomName(8)}` : `~${randomName(8)}`;
+  if (alone) alone.setItem(key, made);
+  else if (storage.lasting) await storage.write(new Map([[key, made]]));
   return made;
 }
 
