@@ -281,7 +281,12 @@ export class Engine {
   async close({ forget = false } = {}) {
     await this.incoming.flush();
     if (this.#link.isOpen && this.#receiving) {
-      await this.calls.ask(RELAY, "messages.sync", encodeBody({}), SYNC_MS).catch((error) => this.options.tell("trouble", asRelayError(error, 0)));
+      const synced = this.calls.ask(RELAY, "messages.sync", encodeBody({}), SYNC_MS);
+      /** @type {ReturnType<typeof setTimeout> | undefined} */
+      let timer;
+      const late = new Promise((resolve) => (timer = setTimeout(resolve, SYNC_MS)));
+      await Promise.race([synced, late]).catch((error) => this.options.tell("trouble", asRelayError(error, 0)));
+      clearTimeout(timer);
     }
     this.#link.close();
     if (forget) await this.options.account.forget();
