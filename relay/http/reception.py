@@ -60,6 +60,12 @@ class Reception:
         """Whether what begins like this is for us."""
         return first[0] in self._beginnings
 
+    def refusal(self, sentence: str) -> bytes:
+        """An answer to a request that was not read."""
+        body = sentence.encode()
+        head = f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: {len(body)}\r\n"
+        return f"{head}Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n".encode() + body
+
     def __call__(self, stream: Stream, peer: str, first: bytes) -> Stream | None:
         """Serve a client whose first bytes these are: a stream that wants to log in, or None when all is said."""
         if first[0] != FIRST_BYTE or self._house.tls is None:

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 import gevent
@@ -40,6 +41,9 @@ _LINGER_BYTES = 64 * 1024
 
 _READ_BYTES = 4096
 
+# A client that cannot be admitted has so long to show which protocol it speaks.
+_FIRST_WORD_S = 0.2
+
 _TLS_ONLY = "this relay takes connections by TLS only: use relays:// instead of relay://"
 
 
@@ -60,6 +64,9 @@ class Strangers(Protocol):
 
     def speaks(self, first: bytes, /) -> bool:
         """Whether what begins like this can be served."""
+
+    def refusal(self, sentence: str, /) -> bytes:
+        """What turns away somebody who begins with a letter that it `speaks`."""
 
     def __call__(self, stream: Stream, peer: str, first: bytes, /) -> Stream | None:
         """Serve them, under deadlines of its own: what is left is a stream that wants to log in, or None. Yields."""
@@ -173,8 +180,7 @@ class Handshake:
             self._registry.admit(host)
         except TooManyConnectionsError as error:
             log.warning("refused %s: %s", peer, error)
-            visit.connection.close(CloseCode.TOO_MANY_CONNECTIONS, str(error), retry_ms=5000)
-            visit.say_goodbye()
+            self._turn_away(visit, str(error))
             return
         established = False
         self._under_way.add(gevent.getcurrent())
@@ -185,6 +191,17 @@ class Handshake:
             if not established:
                 self._registry.release(host)
                 visit.say_goodbye()
+
+    def _turn_away(self, visit: _Visit, sentence: str) -> None:
+        """There is no room. Said in the client's own language, if it says something soon."""
+        visit.connection.close(CloseCode.TOO_MANY_CONNECTIONS, sentence, retry_ms=5000)
+        if self._strangers is not None:
+            with gevent.Timeout(_FIRST_WORD_S, False), suppress(OSError):
+                first = visit.sock.recv(_READ_BYTES)
+                if first[:1].isalpha() and self._strangers.speaks(first):
+                    visit.stream = None
+                    visit.sock.sendall(self._strangers.refusal(sentence))
+        visit.say_goodbye()
 
     def _establish(self, visit: _Visit) -> bool:
         """Whether the client is in. If not, the connection object holds what it is to be told."""

@@ -1,7 +1,10 @@
 """Strangers on the port: who is served what, and how long."""
 
+import random
+
 import gevent
 import pytest
+from gevent import socket
 
 from relay.http import reception as reception_module
 from relay.http.reception import Reception
@@ -142,6 +145,30 @@ def test_a_websocket_is_handed_back_with_what_came_behind_the_request(site: Site
         stream = guest.served()
         assert isinstance(stream, WebSocketStream)
         assert stream.recv(100) == b"abc"
+
+
+def test_whatever_is_sent_there_is_an_answer_or_an_end(site: Site) -> None:
+    chance = random.Random(7)
+    for number in range(300):
+        data = bytearray(
+            chance.choice((get("/healthz", "Accept: x"), upgrade(), get(method="HEAD"), b"GET / HTTP/1.1\r\n"))
+        )
+        for _ in range(chance.randint(1, 6)):
+            data[chance.randrange(1, len(data))] = chance.choice((0, 10, 13, 32, 58, 128, 255, chance.randrange(256)))
+        with visiting(bytes(data), house(site)) as guest:
+            guest.sock.shutdown(socket.SHUT_WR)
+            left = guest.served()
+            assert left is None or isinstance(left, WebSocketStream), (number, data)
+            guest.ours.close()
+            answer = guest.sock.recv(4096)
+            assert not answer or answer.startswith(b"HTTP/1.1 "), (number, data, answer)
+
+
+def test_a_refusal_is_an_answer() -> None:
+    refusal = Reception(house(None)).refusal("there is no room")
+    assert refusal.startswith(b"HTTP/1.1 503 ")
+    assert refusal.endswith(b"\r\n\r\nthere is no room")
+    assert b"Content-Length: 16\r\n" in refusal
 
 
 def test_pages_of_other_sites_get_no_websocket(site: Site) -> None:

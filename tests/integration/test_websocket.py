@@ -1,7 +1,10 @@
 """Browsers' way in: a WebSocket is a session like any other, on the same port, beside native ones."""
 
+import contextlib
+import random
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -126,8 +129,8 @@ def test_a_silent_websocket_is_asked_and_then_closed(hurry: Stage) -> None:
     assert web.closing().code == CloseCode.KEEPALIVE_TIMEOUT
 
 
-def test_a_relay_that_ends_says_so_to_browsers(tmp_path: object) -> None:
-    with RelayProcess(tmp_path, drain_spread_s=0) as relay:  # type: ignore[arg-type]
+def test_a_relay_that_ends_says_so_to_browsers(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, drain_spread_s=0) as relay:
         web, early, asking = WebSocketPeer(relay.address), WebSocketPeer(relay.address), Peer(relay.address)
         web.log_in("user1")
         asking.send_bytes(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -139,3 +142,33 @@ def test_a_relay_that_ends_says_so_to_browsers(tmp_path: object) -> None:
         asking.await_end()
         assert relay.process.wait() == 0
         relay.check_log()
+
+
+def test_bad_http_clients_cost_only_themselves(stage: Stage) -> None:
+    """The bystanders of the stage go on, and every descriptor comes back."""
+    chance = random.Random(6)
+    good = b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    for _ in range(150):
+        peer = stage.connect()
+        data = bytearray(good * chance.choice((1, 1, 1, 30, 300)))
+        for _ in range(chance.randint(0, 8)):
+            data[chance.randrange(1, len(data))] = chance.randrange(256)
+        with contextlib.suppress(OSError):
+            peer.send_bytes(bytes(data[: chance.randint(1, len(data))]))
+        if chance.random() < 0.5:
+            peer.close()
+    stage.undisturbed()
+
+
+def test_a_relay_that_is_full_says_so_in_the_callers_language(tmp_path: Path) -> None:
+    with RelayProcess(tmp_path, connections_max=1, drain_spread_s=0) as relay:
+        inside = WebSocketPeer(relay.address)
+        inside.log_in(relay.user())
+        native = Peer(relay.address)
+        native.send_bytes(b"\0\0\0\3\x92\5\1")
+        assert native.closing().code == CloseCode.TOO_MANY_CONNECTIONS
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"http://{relay.address}/", timeout=15)
+        assert caught.value.code == 503
+        assert b"has its 1 connections" in caught.value.read()
+        inside.close()
