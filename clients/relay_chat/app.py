@@ -431,8 +431,8 @@ class ChatApp(App[None]):
         people = [*here, *(name for name in book.known_people() if name not in here)]
         rooms = [conversation.name for conversation in book.rooms()]
         return Words(
-            lambda: [name for name in people if name != book.me],
-            lambda: [*rooms, *sorted(book.public - set(rooms))],
+            lambda: [clean_line(name) for name in people if name != book.me],
+            lambda: [clean_line(name) for name in (*rooms, *sorted(book.public - set(rooms)))],
             self._files,
         )
 

@@ -255,6 +255,7 @@ def test_no_colour_at_all(shared: Town, users: tuple[str, str, str], monkeypatch
                 ]:  # type: ignore[arg-type]
                     style = filtered.style
                     assert style is None or all(c is None or c.is_default for c in (style.color, style.bgcolor))
+            assert me.composer.get_component_rich_style("text-area--cursor").reverse
 
     run(test)
 

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from relay_chat.model.clean import clean_line
 from relay_chat.model.commands import COMMANDS
 from relay_chat.view.layout import wrap
 
@@ -59,7 +60,7 @@ class TextPanel(Panel):
 
     def __init__(self, title: str, text: Content) -> None:
         super().__init__()
-        self._title = title
+        self._title = clean_line(title)
         self._text = text
 
     def compose(self) -> ComposeResult:
@@ -87,7 +88,7 @@ class ListPanel(Panel):
         self, title: str, rows: Sequence[tuple[str, Content]], hint: str, empty: str, free: bool = False
     ) -> None:
         super().__init__()
-        self._title = title
+        self._title = clean_line(title)
         self._rows = list(rows)
         self._hint = hint
         self._empty = empty

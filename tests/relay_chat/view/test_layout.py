@@ -1,12 +1,14 @@
 """Lines of cells: wrapping, links, what is drawn for a message."""
 
+import re
+import unicodedata
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from relay_chat.model.clean import clean_text
-from relay_chat.model.entries import Entry, Mark
+from relay_chat.model.entries import Entry, Mark, entry_of
 from relay_chat.view.layout import (
     Setting,
     clip,
@@ -18,7 +20,11 @@ from relay_chat.view.layout import (
     wrap,
 )
 from relay_chat.view.theme import DARK, look_of
+from relay_client.received import ReceivedMessage
 from rich.cells import cell_len
+from rich.console import Console
+
+from relay.protocol import packets
 
 LOOK = look_of(DARK)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -157,3 +163,32 @@ def test_days_and_times_as_people_say_them() -> None:
     assert day_text(NOON, date(2027, 3, 1)) == "Thursday, 1 January 2026"
     later = [timedelta(seconds=5), timedelta(minutes=5), timedelta(hours=5), timedelta(days=1)]
     assert [since_text(NOON, NOON + gap) for gap in later] == ["just now", "5 min ago", "5 h ago", "Yesterday"]
+
+
+# What our own drawing sends to a terminal: colours and attributes, and web addresses.
+_OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;(id=[0-9-]+;https?://[!-~]*?|;)\x1b\\", re.IGNORECASE)
+
+
+@given(
+    st.text(
+        st.one_of(
+            st.sampled_from("\x1b\x9b\x07\\[]();:/\u202e\u2066\u200d\ud800\r\n\t"),
+            st.sampled_from("https://a.b "),
+            st.characters(codec=None),
+        ),
+        max_size=60,
+    ),
+    st.sampled_from(Mark),
+    st.integers(12, 50),
+)
+def test_nothing_that_somebody_wrote_reaches_the_terminal_as_a_command(text: str, mark: Mark, width: int) -> None:
+    wild = f"https://{text}"
+    packet = packets.Message(f"b{text}/phone", "alice", 1, "text/plain", wild.encode("utf-8", "replace"))
+    found = entry_of(ReceivedMessage("alice@bob", 1, 0, packet), "alice")
+    found.error = clean_text(text)
+    how = setting(width=width, mark=mark, head=True, day=True, new=True)
+    console = Console(color_system="truecolor", force_terminal=True, legacy_windows=False)
+    sent = "".join(line.render(console) for line in message_lines(found, how, LOOK))
+    rest = _OURS.sub("", sent)
+    assert not [character for character in rest if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")], sent
+    assert "\u202e" not in rest and "\u2066" not in rest
