@@ -4,6 +4,7 @@ import http.client
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,7 +27,7 @@ def web_port(tmp_path: Path) -> Iterator[int]:
 
 
 def get(port: int) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", "/page")
     body = connection.getresponse().read()
     connection.close()
@@ -55,6 +56,18 @@ def test_a_web_server_is_reached_from_elsewhere(town: Town, web_port: int) -> No
         assert not path.exists()
         assert expose.stop(signal.SIGINT) == 130
         assert not expose.seen("Traceback")
+
+
+def test_many_at_once_all_get_what_they_ask_for(town: Town, web_port: int) -> None:
+    alice, bob = town.user("alice"), town.user("bob")
+    with running("expose", str(web_port), "--as", "web", "--to", bob, home=town.home, env=town.env(alice)) as expose:
+        expose.line()
+        with running("forward", f"{alice}/web", "0", home=town.home, env=town.env(bob)) as forward:
+            port = int(forward.line().split()[2].rpartition(":")[2])
+            with ThreadPoolExecutor(16) as visitors:
+                assert list(visitors.map(lambda _: get(port), range(300))) == [b"hello"] * 300
+            for side in (expose, forward):
+                assert side.seen("") == []
 
 
 def test_a_refusal_is_told_at_both_ends(town: Town, web_port: int) -> None:
