@@ -82,7 +82,8 @@ class Execution:
             return 0 if self._over else self._granted
 
     def write_stdin(self, data: bytes) -> None:
-        """Send standard input; waits while the command does not read. What comes after its end is dropped."""
+        """Send standard input; waits while the command does not read, and while nobody iterates, because grants are
+        heard there. What comes after the end of the run is dropped."""
         view = memoryview(data)
         while view and (granted := self.wait_granted()):
             part = view[: min(granted, DATA_MAX_BYTES)]

@@ -1,6 +1,7 @@
 """`relay exec`: run a command at an agent as if it ran here: its output, its input, its signals, its exit code."""
 
 import contextlib
+import logging
 import os
 import select
 import signal
@@ -92,6 +93,7 @@ def _execute(to: str, words: tuple[str, ...], tty: bool, no_stdin: bool, timeout
     from relay_agent.execution import Execution  # noqa: PLC0415 - brings the protocol
 
     with connected(url, timeout=max(timeout, 10)) as client, contextlib.ExitStack() as stack:
+        logging.getLogger("relay_client").setLevel(logging.ERROR)  # a connection that comes back is of no use to a run
         with _refusals_explained(to):
             execution = Execution(
                 client, to, words[0], words[1:], terminal=_terminal() if tty else None, timeout=timeout
@@ -175,7 +177,7 @@ class Wires:
             if isinstance(error, BrokenPipeError):
                 return 128 + signal.SIGPIPE  # whoever reads our output has enough
             if isinstance(error, RelayError):
-                raise
+                raise CommandError(_why_lost(error), Exit.EXEC_FAILED) from None
             raise CommandError(f"the output cannot be written: {error.strerror}", Exit.EXEC_FAILED) from None
         raise AssertionError("an execution ends with an Exit record or an error")
 
@@ -228,6 +230,14 @@ class Wires:
         time.sleep(LEAVE_S)
         self._restore()
         os._exit(code)
+
+
+def _why_lost(error: Exception) -> str:
+    from relay_client import ConnectionLost, StreamReset  # noqa: PLC0415
+
+    if isinstance(error, ConnectionLost):
+        return "the connection to the relay broke; the agent ends the command"
+    return f"the agent was lost: {error.sentence}" if isinstance(error, StreamReset) else str(error)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -165,7 +166,19 @@ def test_the_relay_goes_while_it_runs(tmp_path_factory: pytest.TempPathFactory) 
         assert isinstance(town.process, Running)
         town.process.process.kill()
         assert command.wait() == 125
-        assert "the connection broke" in "".join(command.rest("stderr"))
+        assert command.rest("stderr") == ["relay: the connection to the relay broke; the agent ends the command"]
+
+
+def test_the_agent_goes_while_it_runs(machine: Machine, tmp_path: Path) -> None:
+    with (
+        agent(machine.town, tmp_path / "agent", COMMANDS, user="alice") as other,
+        running("exec", "alice", "deaf", home=tmp_path, env=env(machine)) as command,
+    ):
+        assert command.line() == "ready"
+        other.log.process.kill()
+        assert command.wait() == 125
+        (line,) = command.rest("stderr")
+        assert line.startswith("relay: the agent was lost: ") and "alice/agent" in line
 
 
 def terminal(machine: Machine, *words: str) -> Terminal:
