@@ -8,7 +8,6 @@ started again with the same command.
 import contextlib
 import hashlib
 import json
-import signal
 import sys
 import time
 from collections import Counter
@@ -189,7 +188,7 @@ class Crossing:
     def _end_processes(self) -> None:
         self._measure()
         for process in self._processes.values():
-            process.stop(signal.SIGINT)
+            process.stop()
         self._processes.clear()
 
     def _measure(self) -> None:
