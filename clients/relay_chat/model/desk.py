@@ -234,13 +234,15 @@ class Desk:
             before.new_from = None
             self.discard_failed(before)  # it was seen why
         self.current = conversation
-        conversation.new_from = conversation.read + 1 if conversation.unread else None
+        conversation.new_from = max(conversation.read + 1, conversation.first) if conversation.unread else None
         self._changed(None)
         if conversation.is_invitation:
             return conversation
-        if not conversation.timeline.loaded and conversation.new_from and conversation.unread > PAGE:
+        timeline = conversation.timeline
+        is_far_back = timeline.low > (conversation.new_from or 0) if timeline.loaded else conversation.unread > PAGE
+        if conversation.new_from and is_far_back:
             await self.show(conversation, conversation.new_from)
-        elif not conversation.timeline.loaded:
+        elif not timeline.loaded:
             await self.load_newest(conversation)
         self._spawn(self._learn(conversation))
         return conversation

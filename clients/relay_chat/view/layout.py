@@ -164,7 +164,7 @@ def settings(  # noqa: PLR0913 - each is one thing that a drawing depends on
     for entry, own, text in zip(entries, marks, words, strict=True):
         day = before is None or before.time.date() != entry.time.date()
         first_new = new_from is not None and entry.offset is not None and entry.offset >= new_from
-        new = first_new and (before is None or before.offset is None or before.offset < (new_from or 0))
+        new = first_new and (entry.offset == new_from if before is None else (before.offset or 0) < (new_from or 0))
         head = day or new or before is None or before.sender != entry.sender or _is_apart(before, entry)
         yield Setting(
             width, day, new, head, own, text, found, entry.offset is not None and entry.offset == here, progress(entry)

@@ -9,6 +9,7 @@ import pytest
 from relay_chat.model.desk import Desk
 from relay_chat.model.entries import Mark
 from relay_chat.model.search import find_newer, find_older, pattern_of
+from relay_chat.model.timeline import WINDOW_MAX
 from relay_client import errors
 from relay_client.aio import Client
 
@@ -146,5 +147,25 @@ def test_a_whole_message(shared: Town, users: tuple[str, str, str]) -> None:
             sender, text = await desk.whole(conversation, 1)
             assert sender == alice and text.startswith("x" * 50_000 + "\n\n… 10,000 more")
             assert (await desk.whole(conversation, 9))[1] == "this message is no longer kept"
+
+    run(test)
+
+
+def test_what_came_unread_and_has_left_memory_is_opened_at_its_beginning(
+    shared: Town, users: tuple[str, str, str]
+) -> None:
+    alice, bob, _ = users
+
+    async def test() -> None:
+        async with desk_of(shared, alice) as (desk, _), desk_of(shared, bob) as (other, _):
+            conversation = await desk.open(desk.book.named(bob))
+            there = await other.open(other.book.named(alice))
+            await other.open(other.book.named(bob))
+            for number in range(WINDOW_MAX + 200):
+                desk.send(conversation, str(number))
+            await until(lambda: there.head == WINDOW_MAX + 200)
+            assert there.timeline.low > 1
+            await other.open(there.name)
+            assert there.new_from == 1 and there.timeline.low == 1
 
     run(test)

@@ -148,6 +148,8 @@ def test_what_belongs_together_stands_under_one_name() -> None:
 def test_where_the_unread_begin() -> None:
     found = placed(entry(offset=5), entry(offset=6), entry(offset=7), new_from=6)
     assert [how.new for how in found] == [False, True, False]
+    assert [how.new for how in placed(entry(offset=6), entry(offset=7), new_from=6)] == [True, False]
+    assert [how.new for how in placed(entry(offset=8), entry(offset=9), new_from=6)] == [False, False]
 
 
 def test_the_fate_is_said_in_words_where_it_changes() -> None:
