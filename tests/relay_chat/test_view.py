@@ -41,6 +41,9 @@ def test_panels(shared: Town, users: tuple[str, str, str]) -> None:
                 await me.to_end("more characters: click to open")
                 await me.pilot.press("f1")
                 await me.until(lambda: isinstance(me.app.screen, TextPanel))
+                other.send(alice, "meanwhile")
+                await me.shows("meanwhile")
+                me.app._tick()  # what changes by itself, below the panel
                 await me.pilot.press("escape")
                 await me.write("/who")
                 await me.until(lambda: isinstance(me.app.screen, ListPanel))

@@ -81,6 +81,14 @@ class Conversation:
             self._own.popleft()
         return True
 
+    def begin_anew(self) -> None:
+        """The relay's log is another than before: nothing that was known of offsets holds."""
+        self.head = self.read = 0
+        self.timeline = Timeline()
+        self.new_from = None
+        self.people = {}
+        self._own.clear()
+
     # Who is typing.
 
     def typed(self, user: str, now: float) -> None:

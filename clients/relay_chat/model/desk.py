@@ -22,7 +22,7 @@ from relay_chat.model.book import Book
 from relay_chat.model.clean import clean_line, clean_text
 from relay_chat.model.conversation import Conversation
 from relay_chat.model.entries import Entry, describe_error, entry_of, own_entry, own_file_entry, shown_text
-from relay_chat.model.timeline import PAGE
+from relay_chat.model.timeline import PAGE, Timeline
 from relay_chat.model.transfers import Transfer, TransferState
 
 log = logging.getLogger("relay_chat")
@@ -35,6 +35,9 @@ _LOOKED_UP_MAX = 50
 
 # A message whose predecessor has not come: how long to wait before asking the relay for it.
 _HOLE_S = 1.0
+
+# Conversations whose messages are in memory.
+VISITED_MAX = 20
 
 # After the relay failed to give messages, before it is asked again while one scrolls.
 RETRY_S = 3.0
@@ -65,6 +68,7 @@ class Desk:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loading: set[str] = set()
         self._failed_at: dict[str, float] = {}
+        self._visited: list[Conversation] = []
         self._typed_at: dict[str, float] = {}
 
     # Its life.
@@ -116,7 +120,11 @@ class Desk:
 
     async def refresh(self) -> None:
         """Read anew which conversations there are, and who is there."""
+        heads = {conversation.name: conversation.head for conversation in self.book.conversations.values()}
         rows = await self.client.conversations.list()
+        for row in rows:
+            if row.head < heads.get(row.conversation, 0):
+                self.book.get(row.conversation).begin_anew()  # the relay was restored from a backup
         everything = await self.client.rooms.list(everything=True)
         self.book.public = frozenset(room.room for room in everything if room.role is None)
         self.book.update(rows, [room for room in everything if room.role is not None])
@@ -230,6 +238,7 @@ class Desk:
     async def open(self, name: str) -> Conversation:
         """Make a conversation the current one, and read its newest messages if it has none in memory."""
         before, conversation = self.current, self.book.get(name)
+        self._remember(conversation)
         if before is not None and before is not conversation:
             before.new_from = None
             self.discard_failed(before)  # it was seen why
@@ -246,6 +255,14 @@ class Desk:
             await self.load_newest(conversation)
         self._spawn(self._learn(conversation))
         return conversation
+
+    def _remember(self, conversation: Conversation) -> None:
+        """Messages of conversations that were not looked at for long leave memory."""
+        self._visited = [other for other in self._visited if other is not conversation][-VISITED_MAX + 1 :]
+        self._visited.append(conversation)
+        for other in self.book.conversations.values():
+            if other.timeline.loaded and other not in self._visited:
+                other.timeline = Timeline()
 
     async def _learn(self, conversation: Conversation) -> None:
         """How far the others are, and who is in the room."""

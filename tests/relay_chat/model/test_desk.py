@@ -1,9 +1,11 @@
 """What a person does, against a real relay, without a terminal. The chat as a whole: tests/relay_chat/test_app.py."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 from relay_chat.model.desk import Desk
@@ -14,6 +16,7 @@ from relay_client import errors
 from relay_client.aio import Client
 
 from tests.process import DEADLINE_S
+from tests.process import run as run_command
 from tests.relay_chat.stage import run
 from tests.relay_client.town import Town
 
@@ -167,5 +170,55 @@ def test_what_came_unread_and_has_left_memory_is_opened_at_its_beginning(
             assert there.timeline.low > 1
             await other.open(there.name)
             assert there.new_from == 1 and there.timeline.low == 1
+
+    run(test)
+
+
+def test_only_so_many_conversations_are_in_memory(
+    shared: Town, users: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, carol = users
+    monkeypatch.setattr("relay_chat.model.desk.VISITED_MAX", 2)
+
+    async def test() -> None:
+        async with desk_of(shared, alice) as (desk, _):
+            for name in (bob, carol, alice):
+                conversation = await desk.open(desk.book.named(name))
+                desk.send(conversation, "hello")
+            await until(lambda: desk.unsent == 0)
+            loaded = [desk.book.get(desk.book.named(name)).timeline.loaded for name in (bob, carol, alice)]
+            assert loaded == [False, True, True]
+            again = await desk.open(desk.book.named(bob))
+            assert [entry.text for entry in again.timeline.entries] == ["hello"]
+
+    run(test)
+
+
+def test_a_relay_that_was_restored_begins_anew(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    town.add("alice", "bob")
+
+    async def test() -> None:
+        with ExitStack() as relays:
+            relays.enter_context(town.open())
+            async with desk_of(town, "alice") as (desk, _):
+                conversation = await desk.open("alice@bob")
+                desk.send(conversation, "kept")
+                await until(lambda: desk.unsent == 0)
+                assert (
+                    run_command("backup", str(tmp_path / "copy"), "--data", str(town.data), home=tmp_path).returncode
+                    == 0
+                )
+                desk.send(conversation, "lost")
+                await until(lambda: desk.unsent == 0)
+                assert town.process is not None
+                town.process.stop()
+                shutil.rmtree(town.data)
+                done = run_command("restore", str(tmp_path / "copy"), "--data", str(town.data), home=tmp_path)
+                assert done.returncode == 0, done.stderr
+                relays.enter_context(town.open())
+                await until(lambda: conversation.head == 1 and conversation.timeline.loaded)
+                desk.send(conversation, "after")
+                await until(lambda: [entry.text for entry in conversation.timeline.entries] == ["kept", "after"])
 
     run(test)
