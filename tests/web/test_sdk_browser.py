@@ -12,7 +12,7 @@ from relay_client import Client
 from tests.relay_client.peer import DEADLINE_S, until
 from tests.relay_client.town import PASSWORD, Town
 from tests.web.node import needs_node, run_node
-from tests.web.stage import DEADLINE_MS
+from tests.web.stage import CHROMIUM, DEADLINE_MS, FLAGS
 
 pytestmark = needs_node
 names = count(1)
@@ -56,6 +56,7 @@ class Tabs:
         self.user, self.friend = f"tia{number}", f"uwe{number}"
         town.add(self.user, self.friend)
         self.town = town
+        self.origin = f"http://{town.address}"
         self.context = context
         self.bundle = bundle
 
@@ -68,7 +69,7 @@ class Tabs:
 
     def load(self, page: Page) -> None:
         # The page of this address runs no script of its own.
-        page.goto(f"http://{self.town.address}/healthz")
+        page.goto(f"{self.origin}/healthz")
         page.evaluate(self.bundle)
 
     def connect(self, page: Page, password: str | None = None, **options: Any) -> Any:
@@ -199,3 +200,23 @@ def test_a_killed_relay_and_what_was_written_meanwhile(tmp_path: Path, browser: 
         came = [message.value for message in friend.messages(timeout=DEADLINE_S, count=6)]
         assert came == ["before", 0, 1, 2, 3, 4]
     context.close()
+
+
+def test_a_relay_in_the_house_over_plain_http(town: Town, browser: Browser, bundle: str) -> None:
+    """An address that browsers do not trust: no WebCrypto, no Web Locks. Each tab is a device, also after a reload."""
+    rules = "--host-resolver-rules=MAP relay.house 127.0.0.1"
+    other = browser.browser_type.launch(executable_path=CHROMIUM, args=[*FLAGS, rules])
+    try:
+        tabs = Tabs(town, other.new_context(), bundle)
+        tabs.origin = f"http://relay.house:{town.address.rpartition(':')[2]}"
+        first, second = tabs.open(), tabs.open()
+        assert not first.evaluate("isSecureContext || Boolean(crypto.subtle) || Boolean(navigator.locks)")
+        addresses = {page.evaluate("me.address") for page in (first, second)}
+        assert len(addresses) == 2
+        assert {page.evaluate("me.state") for page in (first, second)} == {"open"}
+        first.evaluate("to => me.send(to, 'in the clear')", tabs.friend)
+        second.wait_for_function("came.length === 1")
+        tabs.load(first)
+        assert tabs.connect(first)[0] in addresses
+    finally:
+        other.close()
