@@ -14,11 +14,10 @@ export function followAddress(world: World): () => void {
   const stop = effect(() => {
     const selected = world.selected.value
     if (!world.loaded.value) return
-    if (!loaded) {
-      loaded = true
-      queueMicrotask(read)
-      return
-    }
+    const first = !loaded
+    loaded = true
+    // Somebody quick has chosen already: then the address follows, and does not lead.
+    if (first && !selected) return queueMicrotask(read)
     const wanted = selected ? `#/${encodeURIComponent(selected.key)}` : ""
     if (location.hash === wanted) return
     const url = `${location.pathname}${location.search}${wanted}`

@@ -11,6 +11,8 @@ type Permission = "default" | "granted" | "denied"
 
 export const permission = signal<Permission>("Notification" in window ? Notification.permission : "denied")
 
+const FRESH_MS = 60_000
+
 /** Switches notifications on or off. Asks the browser, so it is called from a click and from nowhere else. */
 export async function requestNotifications(): Promise<void> {
   if (preferences.notify.value && permission.value === "granted") return void (preferences.notify.value = false)
@@ -21,6 +23,8 @@ export async function requestNotifications(): Promise<void> {
 /** Follows a world until the returned function is called. `say` speaks to people who hear the page rather than see it. */
 export function announce(world: World, say: (text: string) => void): () => void {
   world.arrived = (conversation, entry) => {
+    // What was missed while the page was closed is counted, not announced one by one.
+    if (world.me.nowMs - entry.timeMs > FRESH_MS) return
     const looking = document.visibilityState === "visible" && document.hasFocus()
     const line = lineOf(entry.content).slice(0, 200)
     if (!looking) return notify(world, conversation, entry, line)

@@ -1,9 +1,10 @@
 /** One conversation as the page knows it: what the list shows, who has read how far, what waits to be sent. */
 
-import { computed, signal } from "@preact/signals"
+import { batch, computed, signal } from "@preact/signals"
 import { t } from "../words"
 import type { Content, Entry } from "./entry"
 import { Log, type Page } from "./log"
+import { paced } from "./pace"
 
 export type Kind = "direct" | "room" | "notes"
 export type Role = "owner" | "moderator" | "member" | "invited"
@@ -57,6 +58,8 @@ export class Conversation {
   readonly unread = computed(() => Math.max(0, this.head.value - this.read.value))
   #cursors = new Map<string, Cursor>()
   #typers = new Map<string, number>()
+  #newest: Entry | null = null
+  #publish = paced(() => this.#tell(), 40)
 
   constructor(readonly key: string, self: string, fetch: (key: string, after: number, limit: number) => Promise<Page>) {
     const other = key.startsWith("#") ? key : otherOf(key, self)
@@ -77,13 +80,20 @@ export class Conversation {
   /** A message that is in the conversation. True if it was not known. */
   add(entry: Entry): boolean {
     if (!this.log.add(entry)) return false
-    this.head.value = Math.max(this.head.value, entry.offset)
-    if (!this.last.value || entry.offset > this.last.value.offset) {
-      this.last.value = entry
-      this.activityMs.value = Math.max(this.activityMs.value, entry.timeMs)
-    }
+    if (!this.#newest || entry.offset > this.#newest.offset) this.#newest = entry
+    this.#publish()
     this.stopTyping(entry.sender)
     return true
+  }
+
+  #tell(): void {
+    const newest = this.#newest
+    batch(() => {
+      this.head.value = Math.max(this.head.value, this.log.head)
+      if (!newest || (this.last.value && newest.offset <= this.last.value.offset)) return
+      this.last.value = newest
+      this.activityMs.value = Math.max(this.activityMs.value, newest.timeMs)
+    })
   }
 
   learn(user: string, cursor: Cursor): void {

@@ -43,6 +43,7 @@ export class Log {
     if (this.#entries.has(entry.offset)) return false
     this.#entries.set(entry.offset, entry)
     this.head = Math.max(this.head, entry.offset)
+    if (this.#entries.size > KEPT_MAX * 1.2) this.#forget(this.head)
     this.changed(entry.offset, entry.offset)
     return true
   }

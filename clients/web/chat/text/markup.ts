@@ -28,7 +28,7 @@ const MARKS: [string, "strong" | "em" | "struck"][] = [
 const DEPTH_MAX = 4
 const LINK_MAX = 2048
 /** How far a mark may enclose: without it a line of unmatched marks would cost the square of its length. */
-const REACH = 2000
+const REACH = 500
 const LINK = /(?:https?:\/\/|mailto:)[^\s<>"'`\p{Cc}\p{Bidi_Control}]+/giu
 const WORD = /[\p{L}\p{N}_]/u
 

@@ -7,6 +7,7 @@
 import { effect, untracked } from "@preact/signals"
 import type { Conversation, Outgoing } from "../model/conversation"
 import type { FileInfo } from "../model/entry"
+import { paced } from "../model/pace"
 import type { World } from "../model/world"
 import { element } from "../text/dom"
 import { dayName, today } from "../text/times"
@@ -35,6 +36,8 @@ export class Feed {
   #seen = 0
   #headAtEnd = 0
   #dayTimer = 0
+  #news: [number, number] | null = null
+  #draw = paced(() => this.#drawNews(), 30)
   #gone = new AbortController()
   #stops: (() => void)[] = []
 
@@ -129,6 +132,15 @@ export class Feed {
   }
 
   #changed(from: number, to: number): void {
+    const [low, high] = this.#news ?? [from, to]
+    this.#news = [Math.min(low, from), Math.max(high, to)]
+    this.#draw()
+  }
+
+  #drawNews(): void {
+    if (!this.#news || this.#gone.signal.aborted) return
+    const [from, to] = this.#news
+    this.#news = null
     const before = this.#timeline.rowAt(from - 1)
     const entry = this.of.log.get(from - 1)
     if (before && entry) retouch(before, entry, this.#context)

@@ -76,7 +76,8 @@ export class Timeline {
     if (this.source.first() !== this.#base) this.#rebase()
     this.heights.resize(this.source.head() - this.#base + 1)
     // The one behind, too: whether a row begins a group or a day depends on the one before.
-    for (let offset = from; offset <= to + 1; offset++) this.#drop(offset - this.#base)
+    const [low, high] = [from - this.#base, to + 1 - this.#base]
+    for (const row of [...this.#rows.keys()]) if (row >= low && row <= high) this.#drop(row)
     this.update()
   }
 
