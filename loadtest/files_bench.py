@@ -1,17 +1,18 @@
 """What files cost the relay, to its disk and back, beside `cp`: `python -m loadtest.files_bench`.
 
-The relay runs on one core, the client on another, and `cp` copies the same file in the same directory in each
-round. The client is a bare one, so that the relay is what is measured; it hashes and writes like any other. Memory is
-measured with many transfers under way at once.
+The relay runs on one core, the client on others, and `cp` copies the same file in the same directory on the relay's
+core in each round. The client is a bare one, so that the relay is what is measured; it hashes and writes like any
+other. Memory is measured with many transfers under way at once. On a busy machine compare CPU times: rates there are
+shares of a core.
 """
 
 import argparse
 import contextlib
 import hashlib
 import os
-import shutil
 import socket
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -28,14 +29,17 @@ from relay.protocol.frames import FrameReader
 from relay.protocol.limits import CHUNK_MAX_BYTES, CREDIT_MAX_BYTES, FILE_CHUNK_BYTES, FRAME_MAX
 from relay.protocol.packets import (
     Accept,
+    Call,
     Credit,
     Data,
+    Fault,
     Finish,
     Open,
     Packet,
     Ping,
     Pong,
     Reset,
+    Result,
     Unknown,
     Welcome,
     decode,
@@ -51,7 +55,7 @@ _DEADLINE_S = 120.0
 
 
 class Way(NamedTuple):
-    """One way of a file: how long it took, and the CPU time of the relay, in seconds."""
+    """One way of a file: how long it took, and the CPU time of the relay, or of `cp`, in seconds."""
 
     taken_s: float
     cpu_s: float
@@ -60,7 +64,7 @@ class Way(NamedTuple):
 class Round(NamedTuple):
     """One round: the same file copied, sent to the relay and fetched from it."""
 
-    copy_s: float
+    copy: Way
     up: Way
     down: Way
 
@@ -124,6 +128,14 @@ class BareClient:
         while not self._finished:
             self._take()
         self._send(Finish(self._me, "relay", self._stream_id))
+
+    def remove(self, id: str) -> None:
+        """Have the relay delete a file."""
+        body = encode_body({"file": id})
+        self._send(Call(self._me, "relay", self._stream_id + 1, "files.remove", 10_000, *body))
+        while not isinstance(answer := self._take(), Result | Fault):
+            pass
+        assert isinstance(answer, Result)
 
     def _take(self) -> Packet | Unknown:
         packet = self._packet()
@@ -222,13 +234,22 @@ def relay_on_one_core(directory: Path, core: int | None) -> Iterator[Relay]:
         relay.child.stop(30)
 
 
-def measure_round(relay: Relay, directory: Path, source: Path, number: int) -> Round:
-    """Copy, send and fetch the file once."""
-    copied = directory / "copied"
+def copy_file(source: Path, target: Path, core: int | None) -> Way:
+    """What `cp` takes."""
     began_at = time.monotonic()
-    shutil.copyfile(source, copied)
-    copy_s = time.monotonic() - began_at
-    copied.unlink()
+    process = subprocess.Popen(["cp", source, target])
+    if core is not None:
+        os.sched_setaffinity(process.pid, {core})
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return Way(time.monotonic() - began_at, usage.ru_utime + usage.ru_stime)
+
+
+def measure_round(relay: Relay, directory: Path, core: int | None, number: int) -> Round:
+    """Copy, send and fetch the file once."""
+    source = directory / "source"
+    copied = copy_file(source, directory / "copied", core)
     # Another content each time: what is stored already would not be written.
     with source.open("r+b") as file:
         file.write(number.to_bytes(8, "big"))
@@ -236,10 +257,15 @@ def measure_round(relay: Relay, directory: Path, source: Path, number: int) -> R
     ids: list[str] = []
     up = _timed(relay, lambda: ids.append(send_file(alice, source, f"u{number}")))
     down = _timed(relay, lambda: fetch_file(bob, ids[0], directory / "fetched"))
-    (directory / "fetched").unlink()
+    # The next round finds the memory that this one had: pages that were never used cost a virtual machine more.
+    alice.remove(ids[0])
+    for name in ("fetched", "copied"):
+        (directory / name).unlink()
+    while any((directory / "data" / "blobs").iterdir()):
+        time.sleep(0.1)
     alice.close()
     bob.close()
-    return Round(copy_s, up, down)
+    return Round(copied, up, down)
 
 
 def measure_memory(relay: Relay, transfers: int) -> tuple[float, float]:
@@ -320,19 +346,22 @@ def report(mib: int, rounds: Sequence[Round]) -> str:
     """A table of the medians."""
     size = mib * MIB
 
-    def rate(taken_s: Sequence[float]) -> float:
-        return size / statistics.median(taken_s) / 1e6
+    def rate(ways: Sequence[Way]) -> float:
+        return size / statistics.median(way.taken_s for way in ways) / 1e6
 
-    copied = rate([one.copy_s for one in rounds])
+    def cpu(ways: Sequence[Way]) -> float:
+        return statistics.median(way.cpu_s for way in ways) / size * 1e9
+
+    copied = [one.copy for one in rounds]
     lines = [
-        f"| {mib} MiB, median of {len(rounds)} | MB/s | of `cp` | relay's CPU, s per GB |",
-        "| --- | --- | --- | --- |",
+        f"| {mib} MiB, median of {len(rounds)} | MB/s | of `cp` | CPU, s per GB | of `cp` |",
+        "| --- | --- | --- | --- | --- |",
+        f"| `cp` | {rate(copied):.0f} | 1.00 | {cpu(copied):.2f} | 1.0 |",
     ]
-    lines.append(f"| `cp` | {copied:.0f} | 1.00 | |")
     for name, ways in (("to the relay's disk", [r.up for r in rounds]), ("and back", [r.down for r in rounds])):
-        found = rate([way.taken_s for way in ways])
-        cpu = statistics.median(way.cpu_s for way in ways) / size * 1e9
-        lines.append(f"| {name} | {found:.0f} | {found / copied:.2f} | {cpu:.2f} |")
+        found, spent = rate(ways), cpu(ways)
+        shares = f"{found / rate(copied):.2f} | {spent:.2f} | {spent / max(cpu(copied), 1e-9):.1f}"
+        lines.append(f"| {name} | {found:.0f} | {shares} |")
     return "\n".join(lines)
 
 
@@ -357,8 +386,9 @@ def _measure(options: argparse.Namespace, cores: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory(dir=options.directory) as made:
         directory = Path(made)
         make_source(directory / "source", options.mib)
-        with relay_on_one_core(directory, cores[0] if len(cores) > 1 else None) as relay:
-            rounds = [measure_round(relay, directory, directory / "source", n) for n in range(options.rounds)]
+        core = cores[0] if len(cores) > 1 else None
+        with relay_on_one_core(directory, core) as relay:
+            rounds = [measure_round(relay, directory, core, number) for number in range(options.rounds)]
             print(report(options.mib, rounds), flush=True)
             if options.transfers:
                 up, down = measure_memory(relay, options.transfers)

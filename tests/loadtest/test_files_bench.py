@@ -18,8 +18,8 @@ def test_it_runs_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_table_has_medians_beside_those_of_cp() -> None:
-    rounds = [Round(copy_s, Way(2 * copy_s, 1), Way(copy_s, 0.5)) for copy_s in (1.0, 2.0, 30.0)]
+    rounds = [Round(Way(s, s / 2), Way(2 * s, s), Way(s, s / 4)) for s in (1.0, 2.0, 30.0)]
     table = files_bench.report(1000, rounds)
-    assert "| `cp` | 524 | 1.00 | |" in table
-    assert "| to the relay's disk | 262 | 0.50 | 0.95 |" in table
-    assert "| and back | 524 | 1.00 | 0.48 |" in table
+    assert "| `cp` | 524 | 1.00 | 0.95 | 1.0 |" in table
+    assert "| to the relay's disk | 262 | 0.50 | 1.91 | 2.0 |" in table
+    assert "| and back | 524 | 1.00 | 0.48 | 0.5 |" in table
