@@ -55,6 +55,7 @@ class TransferEnd:
         self._id = packet.id | 1
         self._event = Event()
         self._finish_sent = False
+        self._credit_frame = encode(Credit(RELAY, opener.address, self._id, CREDIT_MAX_BYTES))
         self._head = data_head(Data(RELAY, opener.address, self._id, b""))
         # What waits for a whole DATA, or for credit.
         self._unsent: deque[memoryview] = deque()
@@ -85,6 +86,8 @@ class TransferEnd:
             self.reader.feed(_body(frame, size))
             self._received += size
             lane.handle_sent(size)
+            if not self.reader.ready:
+                return
         elif isinstance(decode(bytes(frame[HEADER_BYTES:])), Finish):
             self.finished = True
         else:
@@ -108,12 +111,17 @@ class TransferEnd:
         return next(iter(self.streams.streams)).back.credit if self.streams and self.streams.streams else 0
 
     def wait(self, timeout_s: float) -> None:
-        """Yield until something came. Raises StreamOverError, or TransferError if nothing did in that time."""
+        """Yield until a record, credit or an end came. Raises StreamOverError, or TransferError if nothing at all came
+        in that time.
+        """
         self.check()
+        received = self._received
         self._event.clear()
-        if not self._event.wait(timeout_s):
-            self.check()
-            raise TransferError(ErrorCode.TIMED_OUT, f"nothing came for {timeout_s:g} s; go on when there is something")
+        while not self._event.wait(timeout_s):
+            if self._received == received:
+                sentence = f"nothing came for {timeout_s:g} s; go on when there is something"
+                raise TransferError(ErrorCode.TIMED_OUT, sentence)
+            received = self._received
         self.check()
 
     def check(self) -> None:
@@ -131,8 +139,7 @@ class TransferEnd:
         """Let the opener send until so many bytes are here or under way: in the reader, or granted and not come."""
         held = self.reader.size + self._granted - self._received
         while not self.over and held + CREDIT_MAX_BYTES <= window_bytes:
-            packet = Credit(RELAY, self.opener.address, self._id, CREDIT_MAX_BYTES)
-            self._table.credit(self, packet, encode(packet))
+            self._table.grant(self, self.opener.address, self._id, CREDIT_MAX_BYTES, self._credit_frame)
             self._granted += CREDIT_MAX_BYTES
             held += CREDIT_MAX_BYTES
 

@@ -149,6 +149,11 @@ class RecordReader:
         self._wanted = HEADER_BYTES
         self.size = 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether `next_record` may have something to say."""
+        return self.size >= self._wanted
+
     def feed(self, data: Piece) -> None:
         """Take in what was received."""
         self.size += len(data)

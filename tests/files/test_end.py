@@ -1,5 +1,7 @@
 """The relay's end of a stream: bodies are found where they stand, and frames are what the packet encoder makes."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +76,33 @@ def test_waiting_ends_after_its_time() -> None:
     with pytest.raises(TransferError) as error:
         end.wait(0.001)
     assert error.value.code is ErrorCode.TIMED_OUT
+
+
+class Trickle:
+    """An event whose every wait ends without it being set, after one byte came; until enough came."""
+
+    def __init__(self, feed: Callable[[], None]) -> None:
+        self._feed = feed
+        self._is_set = False
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def wait(self, timeout_s: float) -> bool:
+        self._feed()
+        return self._is_set
+
+
+def test_who_is_slow_is_still_there() -> None:
+    end, alice, lane = an_end()
+    frame = encode(Data(alice.address, "relay", 2, b"\x00"))
+    end._event = Trickle(lambda: lane.send(frame, 1))
+    end.wait(0.001)
+    assert end.reader.size == 4
+    assert end.reader.ready
 
 
 def test_nothing_is_said_on_a_stream_that_is_over() -> None:

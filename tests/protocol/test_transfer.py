@@ -182,7 +182,9 @@ def test_large_pieces_are_not_copied() -> None:
     reader = RecordReader()
     for piece in pieces:
         assert reader.next_record() is None
+        assert not reader.ready
         reader.feed(piece)
+    assert reader.ready
     chunk = reader.next_record()
     assert isinstance(chunk, Chunk)
     assert [piece.obj for piece in chunk.pieces if isinstance(piece, memoryview)] == pieces[1:]
