@@ -17,6 +17,9 @@ PAGE = 100
 
 FOR_EVER_S = 1e9
 
+# For the one message there is always time.
+LEAST_S = 10.0
+
 
 def announcement(file: Announced) -> bytes:
     """The body of the message."""
@@ -33,7 +36,7 @@ def announce(to: str, file: Announced, me: str, memo: Memo, patience_s: float | 
     else:
         behind = yield from _head(to)
         yield Run(lambda: memo.note(behind=behind))
-    stored: Stored = yield Send(to, FILE, body, FOR_EVER_S if patience_s is None else patience_s)
+    stored: Stored = yield Send(to, FILE, body, FOR_EVER_S if patience_s is None else max(patience_s, LEAST_S))
     return stored
 
 

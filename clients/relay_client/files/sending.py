@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from relay.protocol.codes import ErrorCode
 from relay.protocol.payloads import Value
 from relay.protocol.transfer import Chunk, Done, End, Have, chunk_head, encode_record
-from relay_client.errors import BadValue, FileFailed, StreamReset
+from relay_client.errors import BadValue, FileFailed, StreamReset, WrongContent
 from relay_client.files.effects import OpenStream, Run, Work, Write
 from relay_client.files.memo import Memo
 from relay_client.files.pace import STALL_S, Pace
@@ -46,7 +46,7 @@ class Sending:
             stream.close()
             return done
         except FileFailed as error:
-            stream.reset(error.code, error.sentence)
+            stream.reset(error.code, "the sender gave up: the file cannot be read, or changed, or the answer was wrong")
             raise
         except BaseException:
             stream.reset(ErrorCode.CANCELLED, "the sender stopped in the middle")
@@ -69,20 +69,24 @@ class Sending:
         return stream
 
     def _follow(self, stream: ShellStream) -> Work[Done]:
-        answer: Any = stream.answer
-        try:
-            offset, done = answer["offset"], answer.get("done")
-            if done is not None:
-                return Done(*done)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BadValue(f"{stream.peer} accepted the file in a form that this version does not know") from error
+        offset, done = _read_answer(stream)
+        if done is not None:
+            return self._checked(done, stream)
         self._pace.moved(offset)
         records = Records(stream)
         yield from self._send_from(offset, stream, records)
         while True:
             record = yield from records.next()
             if isinstance(record, Done):
-                return record
+                return self._checked(record, stream)
+
+    def _checked(self, done: Done, stream: ShellStream) -> Done:
+        """What the other end says that it has, if that is the file. Raises WrongContent."""
+        size, sha256 = self._source.size, self._source.whole_sha256
+        if size not in (None, done.size) or sha256 not in (None, done.hash):
+            sentence = f"{stream.peer} says that it has {self._source.name}, and means another content"
+            raise WrongContent(sentence, ErrorCode.WRONG_HASH)
+        return done
 
     def _send_from(self, offset: int, stream: ShellStream, records: Records) -> Work[None]:
         source = self._source
@@ -108,3 +112,19 @@ class Sending:
             record = yield from records.next()
             if isinstance(record, Have):
                 self._source.had(record.offset)
+
+
+def _read_answer(stream: ShellStream) -> tuple[int, Done | None]:
+    """Where to go on, and the end if the other end has everything. Raises BadValue."""
+    answer: Any = stream.answer
+    try:
+        offset, done = answer["offset"], answer.get("done")
+        found = None if done is None else Done(*done)
+        right = type(offset) is int and offset >= 0
+        if found is not None:
+            right = right and [type(part) for part in found] == [str, int, bytes]
+    except (KeyError, TypeError, AttributeError):
+        right, offset, found = False, 0, None
+    if not right:
+        raise BadValue(f"{stream.peer} accepted the file in a form that this version does not know")
+    return offset, found

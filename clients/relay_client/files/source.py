@@ -39,6 +39,11 @@ class Source:
         self._zeros = bytes(chunk_bytes)
         self._zeros_sha256 = hashlib.sha256(self._zeros).digest()
 
+    @property
+    def whole_sha256(self) -> bytes | None:
+        """That of the whole, if all of it was read."""
+        return self.digest.digest() if self._hashed == self._end() else None
+
     def read(self, offset: int) -> Chunk:
         """The chunk at the offset, empty at the end; what stands before it was hashed. Raises FileFailed and
         FileChanged."""
@@ -69,6 +74,10 @@ class Source:
 
     def close(self) -> None:
         """Read no more."""
+
+    def _end(self) -> int | None:
+        """How many bytes there are, if that is known by now."""
+        return self.size
 
     def _bytes_at(self, offset: int) -> bytes:
         raise NotImplementedError
@@ -135,6 +144,9 @@ class OnceOnly(Source):
         while len(self._kept) <= index and not self._ended:
             self._kept.append(self._next())
         return self._kept[index][begin:] if index < len(self._kept) else b""
+
+    def _end(self) -> int | None:
+        return self._first + sum(map(len, self._kept)) if self._ended else None
 
     def _next(self) -> bytes:
         parts: list[bytes] = []
