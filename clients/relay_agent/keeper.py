@@ -29,6 +29,7 @@ import socket
 import sys
 import termios
 import time
+from collections.abc import Iterator
 from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -46,6 +47,9 @@ IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
 ORDER_DESCRIPTORS = 3
+
+# Most kernels (CONFIG_PROC_CHILDREN) do.
+LISTS_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
 
 def become_subreaper() -> None:
@@ -76,6 +80,8 @@ def children(pid: int) -> tuple[list[int], int]:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return [], 0
+    if not LISTS_CHILDREN:
+        return [child for child, parent in parents() if parent == pid], len(threads)
     for thread in threads:
         try:
             with open(f"/proc/{pid}/task/{thread}/children") as file:
@@ -83,6 +89,16 @@ def children(pid: int) -> tuple[list[int], int]:
         except OSError:  # it ended
             continue
     return found, len(threads)
+
+
+def parents() -> Iterator[tuple[int, int]]:
+    """(process, its parent) for all there are: slower, for kernels that list no children."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                yield int(name), int(file.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
 
 
 def tasks_of_user(uid: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from relay_agent import keeper
 from relay_agent.cgroups import find_parent
 from relay_agent.keeper import children, descendants, tasks_of_user
 from relay_agent.processes import Ended, Keepers, Kept, Order, StartFailed
@@ -199,7 +200,9 @@ def test_an_agent_that_ends_before_it_had_a_command() -> None:
     keepers.release(kept)
 
 
-def test_counting() -> None:
+@pytest.mark.parametrize("listed", [True, False], ids=["children are listed", "children are not listed"])
+def test_counting(listed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "LISTS_CHILDREN", keeper.LISTS_CHILDREN and listed)
     process = subprocess.Popen(["/bin/sh", "-c", "sleep 60 & wait"])
     until(lambda: len(descendants(process.pid)[0]) == 1)
     assert process.pid in children(os.getpid())[0]
