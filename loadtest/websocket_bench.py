@@ -1,24 +1,28 @@
 """What a WebSocket costs the relay beside a native connection: CPU for each message, memory for each session.
 
-    python -m loadtest.websocket_bench [--rounds 5] [--seconds 2] [--idle 2000]
+    python -m loadtest.websocket_bench [--rounds 5] [--seconds 2] [--idle 2000] [--tls]
 
 Both kinds do the same on one relay, turn and turn about, so that a noisy machine is noisy for both; shown are medians.
 The client sends either one WebSocket message for each write (as a client does that gathers what it has to say) or
-one for each packet.
+one for each packet. With --tls both kinds are measured through TLS as well; that needs the command `openssl`.
 """
 
 import argparse
 import os
 import select
 import socket
+import ssl
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from loadtest.bench.dialects.base import Login, Seat
+from loadtest.bench.dialects.base import Login, Place, Seat
 from loadtest.bench.dialects.relay import RelayDialect
 from loadtest.bench.links import allow_descriptors
 from loadtest.bench.server import Server
@@ -37,11 +41,36 @@ class Kind(NamedTuple):
     name: str
     web: bool
     gathers: bool = True
+    tls: bool = False
 
 
 NATIVE = Kind("native", False)
 GATHERED = Kind("websocket", True)
 SINGLE = Kind("websocket, a message each", True, False)
+NATIVE_TLS = Kind("native, TLS", False, tls=True)
+WEB_TLS = Kind("websocket, TLS", True, tls=True)
+
+
+class _Dialect(RelayDialect):
+    """The relay, with a certificate if there is one in this directory."""
+
+    def __init__(self, certificate: Path | None) -> None:
+        super().__init__()
+        self._certificate = certificate
+
+    def command(self, place: Place) -> list[str]:
+        words = super().command(place)
+        if self._certificate is not None:
+            cert, key = self._certificate / "cert.pem", self._certificate / "key.pem"
+            words += ["--tls-cert", str(cert), "--tls-key", str(key)]
+        return words
+
+
+def make_certificate(directory: Path) -> None:
+    """cert.pem and key.pem, self-signed, with an ECDSA key."""
+    files = ("-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem"))
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=bench")
+    subprocess.run(("openssl", "req", "-x509", *kind, *files), check=True, capture_output=True)
 
 
 class Client:
@@ -49,8 +78,10 @@ class Client:
 
     def __init__(self, address: tuple[str, int], seat: Seat, kind: Kind) -> None:
         self.kind = kind
-        self.sock = socket.create_connection(address, _TIMEOUT_S)
+        self.sock: Any = socket.create_connection(address, _TIMEOUT_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if kind.tls:
+            self.sock = _client_context().wrap_socket(self.sock)
         self._unframer = Unframer()
         if kind.web:
             self.sock.sendall(upgrade_request("relay"))
@@ -71,6 +102,17 @@ class Client:
     def count(self, data: bytes) -> int:
         """How many bytes of Relay's have arrived with these."""
         return len(self._unframer.feed(data)) if self.kind.web else len(data)
+
+    def receive(self, size: int) -> bytes:
+        """What has arrived; through TLS all of it, because a poll does not see what is decrypted already."""
+        if not self.kind.tls:
+            return bytes(self.sock.recv(size))
+        parts = []
+        try:
+            while True:
+                parts.append(self.sock.recv(size))
+        except ssl.SSLWantReadError:
+            return b"".join(parts)
 
     def _log_in(self, login: Login) -> None:
         try:
@@ -105,7 +147,7 @@ def pingpong(server: Server, kind: Kind, pairs: int, seconds: float) -> float:
             done = 0
             for fd, _ in poller.poll(_TIMEOUT_S):
                 player, reply = replies[fd]
-                got[fd] += player.count(player.sock.recv(65536))
+                got[fd] += player.count(player.receive(65536))
                 if got[fd] >= sizes[fd]:
                     got[fd] -= sizes[fd]
                     player.sock.send(reply)
@@ -138,7 +180,7 @@ def pipe(server: Server, kind: Kind, pairs: int, seconds: float) -> float:
             for fd, _ in poller.poll(_TIMEOUT_S):
                 stream = streams[fd]
                 sender, receiver, burst, got, size = stream
-                got += receiver.count(receiver.sock.recv(262_144))
+                got += receiver.count(receiver.receive(262_144))
                 while got >= size:
                     got -= size
                     sender.sock.sendall(burst)
@@ -147,6 +189,13 @@ def pipe(server: Server, kind: Kind, pairs: int, seconds: float) -> float:
             return done
 
         return _measure(server, step, seconds)
+
+
+def _client_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _measure(server: Server, step: Callable[[], int], seconds: float) -> float:
@@ -159,10 +208,10 @@ def _measure(server: Server, step: Callable[[], int], seconds: float) -> float:
     return server.usage().since(before).cpu_s / done * 1e6
 
 
-def idle_kb(kind: Kind, number: int) -> float:
+def idle_kb(kind: Kind, number: int, certificate: Path | None = None) -> float:
     """Resident memory that each logged-in connection adds to a fresh relay, in KB."""
     seats = [Seat(f"i{n:06}") for n in range(number)]
-    with Server(RelayDialect(), "idle", seats, ()) as server, ExitStack() as opened:
+    with Server(_Dialect(certificate), "idle", seats, ()) as server, ExitStack() as opened:
         for seat in seats[:100]:
             opened.enter_context(Client(server.address, seat, kind).sock)
         before = server.rss_bytes()
@@ -180,11 +229,12 @@ WORKS: dict[str, tuple[Callable[[Server, Kind, int, float], float], int, tuple[K
 }
 
 
-def rows(rounds: int, seconds: float) -> Iterator[tuple[str, Kind, float]]:
+def rows(rounds: int, seconds: float, certificate: Path | None = None) -> Iterator[tuple[str, Kind, float]]:
     """(work, kind, median CPU in microseconds for each message), the works one after the other."""
     seats = [Seat(f"p{n:03}") for n in range(100)]
-    with Server(RelayDialect(), "pingpong", seats, ()) as server:
-        for name, (play, pairs, kinds) in WORKS.items():
+    with Server(_Dialect(certificate), "pingpong", seats, ()) as server:
+        for name, (play, pairs, plain) in WORKS.items():
+            kinds = (*plain, NATIVE_TLS, WEB_TLS) if certificate else plain
             found: dict[Kind, list[float]] = {kind: [] for kind in kinds}
             for _ in range(rounds):
                 for kind in kinds:
@@ -199,18 +249,28 @@ def main(words: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of each kind, alternating")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
     parser.add_argument("--idle", type=int, default=2000, help="connections whose memory is weighed")
+    parser.add_argument("--tls", action="store_true", help="measure both kinds through TLS, too")
     options = parser.parse_args(words)
     allow_descriptors()
+    with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory:
+        certificate = Path(directory) if options.tls else None
+        if certificate is not None:
+            make_certificate(certificate)
+        _run(options, certificate)
+    return 0
+
+
+def _run(options: argparse.Namespace, certificate: Path | None) -> None:
     print("| work | client | CPU us/message | of native |\n| --- | --- | --- | --- |", flush=True)
     native = 0.0
-    for name, kind, cost in rows(options.rounds, options.seconds):
+    for name, kind, cost in rows(options.rounds, options.seconds, certificate):
         native = cost if kind is NATIVE else native
         print(f"| {name} | {kind.name} | {cost:.2f} | {cost / native:.2f} |", flush=True)
-    weights = {kind: idle_kb(kind, options.idle) for kind in (NATIVE, GATHERED)}
+    kinds = (NATIVE, GATHERED, NATIVE_TLS, WEB_TLS) if certificate else (NATIVE, GATHERED)
+    weights = {kind: idle_kb(kind, options.idle, certificate) for kind in kinds}
     for kind, weight in weights.items():
         more = weight - weights[NATIVE]
         print(f"| idle, {options.idle} sessions | {kind.name} | {weight:.2f} KB each | {more:+.2f} KB |", flush=True)
-    return 0
 
 
 if __name__ == "__main__":
