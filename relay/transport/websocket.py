@@ -10,7 +10,15 @@ from contextlib import suppress
 
 from relay.transport.connection import Loop, Transport
 from relay.transport.stream import Stream, establish, finish
-from relay.transport.websocket_frames import Ending, Incoming, close_frame, message_header, whole_message
+from relay.transport.websocket_frames import (
+    JOINED_MAX_BYTES,
+    SHORT_HEADERS,
+    Ending,
+    Incoming,
+    close_frame,
+    message_header,
+    whole_message,
+)
 
 # The close code of RFC 6455 section 7.4.1 for an orderly end.
 NORMAL = 1000
@@ -129,6 +137,11 @@ class WebSocketConnection:
         """
         if self._busy:
             return self._send_on(data)
+        size = len(data)
+        if 0 < size < JOINED_MAX_BYTES:
+            header = SHORT_HEADERS[size]
+            sent = self._below.send(header + data) - len(header)
+            return size if sent == size else self._note(header, sent, size)
         return self._begin(data)
 
     def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> int:
@@ -156,9 +169,10 @@ class WebSocketConnection:
 
     def stop_waiting(self) -> None:
         """The opposite of `wait_writable`."""
-        self._waiting = False
-        if not self._unsent:
-            self._below.stop_waiting()
+        if self._waiting:
+            self._waiting = False
+            if not self._unsent:
+                self._below.stop_waiting()
 
     def pause(self) -> None:
         """Stop reading."""
@@ -187,10 +201,12 @@ class WebSocketConnection:
             return 0
         header = message_header(size)
         sent = self._below.send_pieces((header, data)) - len(header)
+        return size if sent == size else self._note(header, sent, size)
+
+    def _note(self, header: bytes, sent: int, size: int) -> int:
+        """A message of this size went only in part: `sent` bytes of it, its header not counted."""
         if sent == -len(header):
             return 0
-        if sent == size:
-            return size
         if sent < 0:
             self._unsent = header[sent:]
             sent = 0
