@@ -89,8 +89,8 @@ export class Relay {
   }
 
   /** The accounts that have a ticket in this storage: those that may connect without a password. @param {import("./storage.js").Storage} [storage] */
-  static async remembered(storage = defaultStorage()) {
-    const found = (await storage.entries("ticket/")).map(([key]) => key.slice("ticket/".length));
+  static async remembered(storage) {
+    const found = (await (storage ?? (await defaultStorage())).entries("ticket/")).map(([key]) => key.slice("ticket/".length));
     return found.map((key) => ({ user: key.slice(0, key.indexOf("@")), device: key.slice(key.lastIndexOf("/") + 1) }));
   }
 
@@ -279,8 +279,16 @@ export class Relay {
     if (type === "posting") return this.#follow(any);
     if (type === "signal") return this.#signalled(any);
     if (type === "trouble") return this.#emit("error", any);
+    if (type === "stood") return this.#stood(any);
     if (type === "state") this.#stateTold(any);
     return this.#emit(type, any);
+  }
+
+  /** Who came or went while there was no connection. @param {import("./engine.js").EngineEvents["stood"]} event */
+  #stood({ method, answer }) {
+    if (method !== "presence.watch") return;
+    const { users } = /** @type {any} */ (decodeBody(answer.contentType, answer.body));
+    for (const user of users) this.#emit("presence", user);
   }
 
   /** @param {import("./engine.js").EngineEvents["state"]} event */
@@ -339,7 +347,7 @@ function makeEngine({ sharing, ...settled }, tell) {
 
 /** The options with all that was left out. @param {Options} options @returns {Promise<Settled>} */
 async function settle(options) {
-  const storage = options.storage ?? defaultStorage();
+  const storage = options.storage ?? (await defaultStorage());
   const user = prepareName(options.user);
   const url = options.url ?? sameOrigin();
   const webSocket = options.webSocket ?? globalThis.WebSocket;

@@ -27,6 +27,7 @@ import { decodeBody, encodeBody } from "./values.js";
  *   gap: {conversation: string, first: number, last: number},
  *   posting: Posting,
  *   signal: Packet,
+ *   stood: {method: string, answer: Body},
  *   trouble: RelayError,
  * }} EngineEvents
  */
@@ -118,7 +119,7 @@ export class Engine {
     this.incoming.opened(this.session, welcome.generation);
     if (this.calls.methods.length > 0) this.#again("methods.announce", { methods: this.calls.methods });
     if (this.streams.services.length > 0) this.#again("services.announce", { services: this.streams.services });
-    for (const [method, args] of this.#standing) this.#again(method, args);
+    for (const [method, args] of this.#standing) this.#again(method, args, (answer) => this.options.tell("stood", { method, answer }));
     if (this.#receiving) this.#receive();
     this.outgoing.opened(this.session, welcome.lastMessageId);
     this.options.tell("state", { state: "open", error: null, retryAtMs: null, session: this.session, clockMs: this.#clockMs });

@@ -14,6 +14,8 @@ import { encode } from "./packets.js";
 
 const FIRST_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 30000;
+/** Unanswered at a time: a WebSocket takes whatever it is given, and holds it in memory. */
+const WINDOW_BYTES = 8 * 1024 * 1024;
 /** For tabs that were asleep when their message was answered. */
 const REMEMBERED_MS = 24 * 3600 * 1000;
 
@@ -184,7 +186,15 @@ export class Outgoing {
   /** What this connection has not carried yet, in order, within the window. @returns {Entry[]} */
   #ready() {
     if (!this.#now || this.#pause !== null) return [];
-    return this.#entries.slice(0, MESSAGE_WINDOW).filter((entry) => !entry.done && entry.sentIn !== this.#now);
+    const ready = [];
+    let bytes = 0;
+    for (const entry of this.#entries.slice(0, MESSAGE_WINDOW)) {
+      if (entry.done) continue;
+      bytes += entry.body.length;
+      if (bytes > WINDOW_BYTES && bytes > entry.body.length) break;
+      if (entry.sentIn !== this.#now) ready.push(entry);
+    }
+    return ready;
   }
 
   /** @param {Entry[]} batch */
@@ -232,7 +242,7 @@ export class Outgoing {
     let settled = 0;
     while (settled < this.#entries.length && this.#entries[settled].done && !this.#entries[settled].saved) settled += 1;
     if (settled > 0) this.#entries.splice(0, settled);
-    if (settled > 0) this.#pump();
+    this.#pump();
   }
 
   /** All changes so far are in the storage when it resolves; those of one turn go together. @returns {Promise<void>} */

@@ -42,24 +42,33 @@ const STORE = "entries";
 /** In the browser's IndexedDB. @implements {Storage} */
 export class IndexedDbStorage {
   lasting = true;
-  /** @type {Promise<IDBDatabase>} */
-  #database;
+  /** @type {Promise<IDBDatabase> | null} */
+  #database = null;
 
   /** @param {string} [name] of the database */
   constructor(name = "relay") {
-    this.#database = open(name);
-    this.#database.catch(() => {}); // told to whoever uses it
+    this.name = name;
+  }
+
+  /** @param {IDBTransactionMode} mode @returns {Promise<IDBTransaction>} */
+  async #transaction(mode) {
+    this.#database ??= open(this.name, () => (this.#database = null));
+    try {
+      return (await this.#database).transaction(STORE, mode);
+    } catch (error) {
+      this.#database = null; // opened again for the next one
+      throw error;
+    }
   }
 
   /** @param {string} key */
   async get(key) {
-    const store = (await this.#database).transaction(STORE).objectStore(STORE);
-    return await done(store.get(key));
+    return await done((await this.#transaction("readonly")).objectStore(STORE).get(key));
   }
 
   /** @param {string} prefix @returns {Promise<[string, any][]>} */
   async entries(prefix) {
-    const store = (await this.#database).transaction(STORE).objectStore(STORE);
+    const store = (await this.#transaction("readonly")).objectStore(STORE);
     const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
     const [keys, values] = await Promise.all([done(store.getAllKeys(range)), done(store.getAll(range))]);
     return keys.map((key, index) => [String(key), values[index]]);
@@ -67,7 +76,7 @@ export class IndexedDbStorage {
 
   /** @param {Map<string, any>} changes */
   async write(changes) {
-    const transaction = (await this.#database).transaction(STORE, "readwrite");
+    const transaction = await this.#transaction("readwrite");
     const store = transaction.objectStore(STORE);
     for (const [key, value] of changes) {
       if (value === undefined) store.delete(key);
@@ -80,11 +89,13 @@ export class IndexedDbStorage {
   }
 }
 
-/** @param {string} name @returns {Promise<IDBDatabase>} */
-function open(name) {
+/** @param {string} name @param {() => void} onClose the browser closed it, say because its data were deleted @returns {Promise<IDBDatabase>} */
+async function open(name, onClose) {
   const request = indexedDB.open(name, 1);
   request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-  return done(request);
+  const database = await done(request);
+  database.onclose = onClose;
+  return database;
 }
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
@@ -95,5 +106,9 @@ function done(request) {
   });
 }
 
-/** IndexedDB where there is one, else memory. @returns {Storage} */
-export const defaultStorage = () => (globalThis.indexedDB ? new IndexedDbStorage() : new MemoryStorage());
+/** IndexedDB where there is one that works, else memory. @returns {Promise<Storage>} */
+export async function defaultStorage() {
+  if (!globalThis.indexedDB) return new MemoryStorage();
+  const storage = new IndexedDbStorage();
+  return await storage.get("").then(() => storage, () => new MemoryStorage());
+}

@@ -386,6 +386,35 @@ test("notices of the relay's are events; unknown ones are nothing", async () => 
   assert.deepEqual(events[3], ["typing", { user: "bob", conversation: "alice@bob", from: "bob/pc" }]);
 });
 
+test("large messages wait for each other, and are all sent", async () => {
+  const relay = new FakeRelay();
+  relay.stores = false;
+  const me = await connect(relay);
+  for (let number = 0; number < 20; number += 1) me.post("bob", new Uint8Array(1_000_000));
+  const sent = () => relay.now?.of("MESSAGE").length ?? 0;
+  await until(() => sent() === 8);
+  for (let id = 1; id <= 20; id += 1) {
+    await until(() => sent() >= id);
+    relay.now?.send("STORED", { id, conversation: "alice@bob", offset: id, timeMs: 1 });
+  }
+  await until(() => me.pending.length === 0);
+});
+
+test("what is watched is watched again after a cut, and who came meanwhile is told", async () => {
+  const relay = new FakeRelay();
+  const me = await connect(relay);
+  relay.results["presence.watch"] = { users: [{ user: "bob", state: "offline", seen_ms: 1 }] };
+  assert.equal((await me.presence.watch())[0].state, "offline");
+  /** @type {any[]} */
+  const told = [];
+  me.on("presence", (event) => void told.push(event.state));
+  relay.results["presence.watch"] = { users: [{ user: "bob", state: "online", seen_ms: 2 }] };
+  relay.now?.cut();
+  await reconnected(relay, me);
+  await until(() => told.length === 1);
+  assert.deepEqual(told, ["online"]);
+});
+
 test("a ping is answered", async () => {
   const relay = new FakeRelay();
   await connect(relay);
