@@ -2,7 +2,9 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
+from relay_client import Refused
 
 from tests.relay_client.town import PASSWORD
 from tests.web.stage import Stage, eventually
@@ -196,3 +198,23 @@ def test_a_refused_message_says_why_and_can_be_sent_again(stage: Stage) -> None:
         abel.write("into the void")
         abel.page.locator(".trouble").get_by_role("button", name="Discard").click()
         expect(abel.message("into the void")).to_have_count(0)
+
+
+def test_blocking_from_the_panel(stage: Stage) -> None:
+    stage.town.add("bea", "pest")
+    bea = stage.person("bea").sign_in()
+    bea.open("pest")
+    bea.page.get_by_role("button", name="Details", exact=True).click()
+    bea.page.get_by_role("button", name="Block").click()
+    bea.page.get_by_role("dialog").get_by_role("button", name="Block").click()
+    expect(bea.page.get_by_role("button", name="Unblock")).to_be_visible()
+    with stage.client("pest") as pest, pytest.raises(Refused):
+        pest.send("bea", "buy this")
+    bea.page.reload()
+    bea.open("pest")
+    bea.page.get_by_role("button", name="Details", exact=True).click()
+    bea.page.get_by_role("button", name="Unblock").click()
+    expect(bea.page.get_by_role("button", name="Block")).to_be_visible()
+    with stage.client("pest") as pest:
+        pest.send("bea", "sorry")
+    expect(bea.message("sorry")).to_be_visible()

@@ -68,6 +68,10 @@ def test_a_file_by_the_button_and_back(stage: Stage, tmp_path: Path) -> None:
     assert gina.page.evaluate("window.broken") is None
     expect(fred.page.locator(".progress")).to_have_count(0)
     expect(fred.page.locator(".tray")).to_have_count(0)
+    gina.page.get_by_role("button", name="Details", exact=True).click()
+    shared = gina.page.get_by_role("complementary", name="Details").locator(".shared")
+    expect(shared).to_have_count(2)
+    expect(shared.filter(has_text="report.pdf")).to_contain_text("3.1 MB")
 
 
 def test_a_pasted_picture_is_shown(stage: Stage) -> None:

@@ -1,7 +1,6 @@
 """Names and messages of others are text, whatever they look like."""
 
 import msgpack
-import pytest
 from playwright.sync_api import expect
 
 from tests.web.stage import Stage, eventually
@@ -104,22 +103,20 @@ def test_a_very_long_message_does_not_stall_the_page(stage: Stage) -> None:
     lena = stage.person("lena").sign_in()
     lena.open("long")
     with stage.client("long") as long:
-        long.send("lena", "**_`~~" * 160_000)
+        long.send("lena", "**_`~~" * 40_000)
         long.send("lena", "short")
     expect(lena.message("short")).to_be_visible()
     row = lena.page.locator(".row").first
     assert len(row.inner_text()) < 10_000
     row.get_by_role("button", name="Show all of it").click()
-    eventually(lambda: len(str(row.text_content())) > 900_000, "the whole message")
+    eventually(lambda: len(str(row.text_content())) > 230_000, "the whole message")
 
 
-@pytest.mark.parametrize(
-    "fragment", ["#/%E0%A4%A", "#/<img src=x>", "#/__proto__", "#/nobody@nowhere", "#/" + "a" * 5000]
-)
-def test_addresses_that_somebody_made_up(stage: Stage, fragment: str) -> None:
-    stage.town.add(f"user{abs(hash(fragment)) % 10**8}")
-    person = stage.person(f"user{abs(hash(fragment)) % 10**8}")
-    person.page.goto(f"http://{stage.town.address}/{fragment}")
-    person.page.reload()
-    person.sign_in()
-    expect(person.page.get_by_text("Nobody here yet")).to_be_visible()
+def test_addresses_that_somebody_made_up(stage: Stage) -> None:
+    stage.town.add("addie")
+    addie = stage.person("addie").sign_in()
+    for fragment in ("#/%E0%A4%A", "#/<img src=x>", "#/__proto__", "#/nobody@nowhere", "#/" + "a" * 5000):
+        addie.page.goto(f"http://{stage.town.address}/{fragment}")
+        addie.page.reload()
+        expect(addie.page.get_by_text("Nobody here yet")).to_be_visible()
+        expect(addie.page.get_by_text("Choose a conversation")).to_be_visible()

@@ -9,7 +9,7 @@ import { computed, signal } from "@preact/signals"
 import type { Relay } from "../../relay.js"
 import { t } from "../words"
 import { Conversation, directKey, type Member, type Role } from "./conversation"
-import { type Entry, entryOf, type Message } from "./entry"
+import { type Entry, entryOf, type FileInfo, type Message } from "./entry"
 import { Drafts } from "./drafts"
 import { Outbox } from "./outbox"
 import type { Page } from "./log"
@@ -18,6 +18,11 @@ export type Presence = "online" | "away" | "offline"
 export interface Seen {
   state: Presence
   seenMs: number
+}
+
+export interface SharedFile extends FileInfo {
+  from: string
+  time_ms: number
 }
 
 export interface Notice {
@@ -31,6 +36,7 @@ const TOLD_MS = 6000
 /** A sign of typing counts for five seconds; it is sent again a little before. */
 const TYPING_EVERY_MS = 3500
 const PREVIEWS_AT_ONCE = 4
+const FILES_LISTED = 50
 
 export class World {
   readonly self: string
@@ -39,6 +45,7 @@ export class World {
   readonly selected = signal<Conversation | null>(null)
   readonly presence = signal<Map<string, Seen>>(new Map())
   readonly loaded = signal(false)
+  readonly blocked = signal<ReadonlySet<string>>(new Set())
   readonly toasts = signal<{ id: number; text: string }[]>([])
   readonly sorted = computed(() =>
     [...this.all.value.values()].sort((a, b) => b.activityMs.value - a.activityMs.value || (a.key < b.key ? -1 : 1)),
@@ -86,7 +93,7 @@ export class World {
     for (const room of rooms) this.#room(room)
     this.loaded.value = true
     this.outbox.restore()
-    await Promise.all([this.#watch(), this.#previews()])
+    await Promise.all([this.#watch(), this.#previews(), this.#learnBlocks()])
   }
 
   close(): void {
@@ -172,6 +179,20 @@ export class World {
       await this.learnMembers(conversation)
       return true as const
     })
+  }
+
+  /** Refuses what somebody sends, or no longer. */
+  block(user: string, on: boolean): Promise<void | null> {
+    return this.#try(async () => {
+      await (on ? this.me.blocks.add(user) : this.me.blocks.remove(user))
+      await this.#learnBlocks()
+    })
+  }
+
+  /** The newest files of a conversation. */
+  async files(conversation: Conversation): Promise<SharedFile[]> {
+    const { files } = await this.me.files.list({ conversation: conversation.key, limit: FILES_LISTED })
+    return files as SharedFile[]
   }
 
   async publicRooms(): Promise<RoomInfo[]> {
@@ -323,6 +344,10 @@ export class World {
     rest.delete(conversation.key)
     this.all.value = rest
     if (this.selected.value === conversation) this.selected.value = null
+  }
+
+  async #learnBlocks(): Promise<void> {
+    this.blocked.value = new Set(await this.me.blocks.list().catch(() => []))
   }
 
   async #learnReceipts(conversation: Conversation): Promise<void> {

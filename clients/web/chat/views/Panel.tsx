@@ -2,13 +2,17 @@
 
 import { useSignal } from "@preact/signals"
 import type { VNode } from "preact"
-import { useLayoutEffect, useRef } from "preact/hooks"
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks"
 import type { Conversation, Member, Role } from "../model/conversation"
-import { clockTime, dayName } from "../text/times"
+import type { SharedFile } from "../model/world"
+import { isPicture } from "../timeline/pictures"
+import { plainName } from "../text/markup"
+import { clockTime, dayName, fileSize, listTime } from "../text/times"
 import { isolated, t, type Word } from "../words"
 import { useApp } from "./app"
 import { confirm } from "./confirm"
 import { ConversationFace, Face } from "./face"
+import { fetchFile } from "./files"
 import { Icon } from "./icons"
 import { Search } from "./Search"
 import { startable } from "./Side"
@@ -42,17 +46,16 @@ function Details({ of }: { of: Conversation }): VNode {
           )}
         </div>
         {of.kind === "room" && <Room of={of} />}
+        <Files of={of} />
+        {of.kind === "direct" && <Block of={of} />}
+        {of.canWrite && of.kind === "room" && <Leave of={of} />}
       </div>
     </aside>
   )
 }
 
 function Room({ of }: { of: Conversation }): VNode {
-  const { world } = useApp()
   const mayInvite = of.canWrite && (of.isPublic.value || of.role.value !== "member")
-  const leave = async () => {
-    if (await confirm(t("leaveSure", { name: isolated(of.name) }), t("leave"))) await world.leave(of)
-  }
   return (
     <>
       {mayInvite && <Invite of={of} />}
@@ -60,9 +63,60 @@ function Room({ of }: { of: Conversation }): VNode {
       <ul>
         {(of.members.value ?? []).map((member) => <li key={member.user}><Person of={of} member={member} /></li>)}
       </ul>
-      {of.canWrite && (
-        <button class="button danger leave" onClick={() => void leave()}><Icon name="exit" size={18} />{t("leave")}</button>
-      )}
+    </>
+  )
+}
+
+function Leave({ of }: { of: Conversation }): VNode {
+  const { world } = useApp()
+  const leave = async () => {
+    if (await confirm(t("leaveSure", { name: isolated(of.name) }), t("leave"))) await world.leave(of)
+  }
+  return <button class="button danger last" onClick={() => void leave()}><Icon name="exit" size={18} />{t("leave")}</button>
+}
+
+function Block({ of }: { of: Conversation }): VNode {
+  const { world } = useApp()
+  const name = isolated(of.address)
+  const blocked = world.blocked.value.has(of.address)
+  const flip = async () => {
+    if (blocked || (await confirm(t("blockSure", { name }), t("block", { name })))) await world.block(of.address, !blocked)
+  }
+  return (
+    <>
+      {blocked && <p class="wrong">{t("blocked", { name })}</p>}
+      <button class={`button last${blocked ? "" : " danger"}`} onClick={() => void flip()}>{t(blocked ? "unblock" : "block", { name })}</button>
+    </>
+  )
+}
+
+function Files({ of }: { of: Conversation }): VNode {
+  const app = useApp()
+  const files = useSignal<SharedFile[]>([])
+  const last = of.last.value
+  // Again with each message: it may be a file.
+  useEffect(() => void app.world.files(of).then((found) => (files.value = found), () => {}), [of, last?.content.kind === "file" && last.offset])
+  const open = (file: SharedFile) => (isPicture(file) ? (app.viewer.value = file) : void fetchFile(app, file))
+  return (
+    <>
+      <h4>{t("files")}</h4>
+      {files.value.length === 0 && <p class="hint nothing">{t("noFiles")}</p>}
+      <ul>
+        {files.value.map((file) => {
+          const [name, size] = [plainName(file.name), fileSize(file.size)]
+          return (
+            <li key={file.id}>
+              <button class="shared" aria-label={t("fileFrom", { name, size, from: file.from })} onClick={() => open(file)}>
+                <span class="sheet"><Icon name={isPicture(file) ? "image" : "file"} /></span>
+                <span class="about">
+                  <bdi class="clip">{name}</bdi>
+                  <span class="hint clip">{size} · <bdi>{file.from}</bdi> · {listTime(file.time_ms)}</span>
+                </span>
+              </button>
+            </li>
+          )
+        })}
+      </ul>
     </>
   )
 }
