@@ -103,6 +103,7 @@ def _through_socat(stack: contextlib.ExitStack, cores: Sequence[int]) -> tuple[s
             f"TCP-LISTEN:{port},{options}", f"TCP:127.0.0.1:{listener.getsockname()[1]},nodelay",
         ],
         stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # it complains of our hanging up
     )  # fmt: skip
     stack.callback(process.wait)
     stack.callback(process.terminate)

@@ -186,13 +186,13 @@ class Session:
                     if self._wanted >= streams.LARGE_FRAME_BYTES:
                         self.defer()
                     return
+                partial, self._partial = self._partial, b""
                 if self._wanted >= streams.LARGE_FRAME_BYTES:
                     # What stands behind a large frame is not worth copying with it.
-                    self._take_frames(b"".join((self._partial, memoryview(data)[:missing])), 0)
+                    self._take_frames(b"".join((partial, memoryview(data)[:missing])), 0)
                     done = missing
                 else:
-                    data = b"".join((self._partial, data))
-                self._partial = b""
+                    data = b"".join((partial, data))
             done = self._take_frames(data, done)
             if done < len(data) and self.phase is _OPEN:
                 self._keep(data, done)
