@@ -105,7 +105,8 @@ def _start_master(runner: Any) -> None:
 
 def _start_worker(runner: Any) -> None:
     worker = int(os.environ["LOADTEST_WORKER"])
-    scenario = dataclasses.replace(load_scenario(PLAN["scenario"]), pace_hz=PLAN["pace_hz"])
+    changes = {name: PLAN[name] for name in ("pace_hz", "web_share")}
+    scenario = dataclasses.replace(load_scenario(PLAN["scenario"]), **changes)
     plan = Plan(scenario, PLAN["host"], PLAN["port"], PLAN["users"], worker, PLAN["workers"])
     crowd = RelayUser.crowd = Crowd(plan, report)
 

@@ -60,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     scenario = load_scenario(options.scenario)
     if options.pace is not None:
         scenario = dataclasses.replace(scenario, pace_hz=options.pace)
+    if options.web is not None:
+        scenario = dataclasses.replace(scenario, web_share=options.web)
     if (problem := _too_few_descriptors(options.users)) is not None:
         print(problem, file=sys.stderr)
         return WRONG_COMMAND
@@ -162,6 +164,7 @@ class Run:
         plan = {
             "scenario": self._scenario.name,
             "pace_hz": self._scenario.pace_hz,
+            "web_share": self._scenario.web_share,
             "host": "127.0.0.1",
             "port": port,
             "users": self._users,
@@ -350,6 +353,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     add("--scenario", choices=scenario_names(), default=chosen, help=f"what happens (default {DEFAULT})")
     add("--workers", type=_number(1, 64), help="locust processes (default: by users and cores, at least 2)")
     add("--pace", type=float, help="doings of one user per second (default: the scenario's)")
+    add("--web", type=float, help="share of the users, 0 to 1, who come by WebSocket (default: the scenario's)")
     add("--any-latency", action="store_true", help="times are shown and do not decide")
     add("--results", default=str(ROOT / "results"), help="directory for the report (default results)")
     add("--keep", action="store_true", help="keep the logs and the relay's data")
@@ -358,6 +362,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"SCENARIO={options.scenario}: there are {', '.join(scenario_names())}")
     if options.pace is not None and not 0 <= options.pace <= 1000:
         parser.error("--pace is 0 to 1000 doings per second")
+    if options.web is not None and not 0 <= options.web <= 1:
+        parser.error("--web is a share of the users, from 0 to 1")
     return options
 
 

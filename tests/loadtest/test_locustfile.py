@@ -28,7 +28,7 @@ def finished(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 def test_twenty_users_chat_for_five_seconds(tmp_path: Path) -> None:
-    report = finished(tmp_path, "--users", "20", "--seconds", "5", "--workers", "2", "--pace", "10")
+    report = finished(tmp_path, "--users", "20", "--seconds", "5", "--workers", "2", "--pace", "10", "--web", "0.5")
     counts = report["counts"]
     assert counts["logins"] == 20
     assert counts["messages_sent"] == counts["messages_stored"] == counts["messages_received"] > 100

@@ -67,6 +67,7 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, number: signal
         (["--seconds", "many"], "invalid"),
         (["--scenario", "chess"], "chat"),
         (["--pace", "-1"], "--pace is"),
+        (["--web", "2"], "--web is"),
     ],
 )
 def test_a_wrong_command_line_starts_nothing(
