@@ -308,8 +308,8 @@ class Run:
     def _close_stdin(self) -> None:
         """Drop what waits. A terminal stays open for its output."""
         assert self._stdin is not None
+        self._watch_stdin(wants=False)
         if self._request.terminal is None:
-            self._forget(self._stdin)
             os.close(self._stdin)
         with self._lock:
             self._stdin = None

@@ -104,9 +104,14 @@ users = ["carol"]
 program = ["python3", "-q"]
 tty = true
 
+[command.aside]
+shell = true
+program = 'trap "" HUP; echo bye; exec <&- >&- 2>&-; sleep 0.3; exit 6'
+tty = true
+
 [command.terminal]
 shell = true
-program = 'stty size; echo "$TERM"; trap "stty size" WINCH; while :; do sleep 0.05; done'
+program = 'trap "stty size" WINCH; stty size; echo "$TERM"; while :; do sleep 0.05; done'
 tty = true
 """
 

@@ -186,6 +186,12 @@ def test_a_terminal(alice: Client, machine: Machine) -> None:
     assert last(records).signal == "INT"
 
 
+def test_a_command_that_lets_go_of_its_terminal(alice: Client, machine: Machine) -> None:
+    execution = Execution(alice, "build", "aside", terminal=Terminal(24, 80, "xterm"))
+    done = execution.communicate(b"x" * 100_000)
+    assert (done.exit.code, done.stdout[:5]) == (6, b"bye\r\n")
+
+
 def test_a_terminal_that_is_closed(alice: Client, machine: Machine) -> None:
     with Execution(alice, "build", "python", terminal=Terminal(24, 80, "xterm")) as execution:
         records = iter(execution)
