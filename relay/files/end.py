@@ -220,12 +220,13 @@ def data_frame(head: bytes, body: Iterable[Piece], size: int) -> bytes:
 
 
 def _body(frame: Piece, size: int) -> Piece:
-    """The body of a DATA, in place if it stands at the end as usual. The frame may keep more than itself in memory."""
+    """The body of a DATA: in place if it stands at the end as usual, and if that does not keep much else in memory."""
     view = memoryview(frame)
     head = bytes(view[-size - _BODY_HEAD_BYTES : -size])
     marker = b"\xc5" + size.to_bytes(2, "big") if size < 1 << 16 else b"\xc6" + size.to_bytes(4, "big")
     if size >= 1 << 8 and head.endswith(marker):
-        return view[-size:]
+        body = view[-size:]
+        return body if memoryview(view.obj).nbytes <= 2 * size else bytes(body)
     packet = decode(bytes(view[HEADER_BYTES:]))
     assert isinstance(packet, Data)
     return packet.body

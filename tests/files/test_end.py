@@ -45,6 +45,17 @@ def test_a_body_is_found_where_it_stands(size: int, beginning: bytes, viewed: bo
     assert b"".join(end.reader._take(size)) == body
 
 
+@pytest.mark.parametrize("around", [0, 100, 300_000])
+def test_a_body_keeps_little_else_in_memory(around: int) -> None:
+    end, alice, lane = an_end()
+    frame = encode(Data(alice.address, "relay", 2, bytes(40_000)))
+    read = bytes(around) + frame
+    lane.send(memoryview(read)[around:], 40_000)
+    (piece,) = end.reader._take(40_000)
+    assert (piece.obj is read) is (around <= 100)
+    assert len(piece.obj) <= 80_000
+
+
 @pytest.mark.parametrize("size", [1, 300, 5000])
 def test_a_body_with_fields_of_a_later_version_behind_it_is_found_too(size: int) -> None:
     end, alice, lane = an_end()
