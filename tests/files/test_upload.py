@@ -82,7 +82,7 @@ def test_what_is_granted_bounds_what_may_be_under_way(stage: Stage) -> None:
     stream = client.put(upload_of(bytes(10 * C)))
     eventually(lambda: stream.credit >= C, "credit for a chunk")
     gevent.sleep(0)
-    assert stream.credit <= 3 * C // 2
+    assert stream.credit <= 7 * C // 4
     client.give_up(stream)
 
 
