@@ -181,10 +181,15 @@ class ChatApp(App[None]):
             self._repaint_due = True
             self.set_timer(0.02, self.redraw)
 
+    @property
+    def _is_drawn(self) -> bool:
+        """Whether there is something to draw on: not yet at the beginning, no longer at the end."""
+        return self.is_running and hasattr(self, "desk") and bool(self.query("#status"))
+
     def redraw(self) -> None:
         """Show how it stands."""
         self._repaint_due = False
-        if not self.is_running or not hasattr(self, "desk"):
+        if not self._is_drawn:
             return
         if self.desk.error is not None and not self._leaving:
             self._end(self.desk.error)
@@ -202,6 +207,8 @@ class ChatApp(App[None]):
 
     def _tick(self) -> None:
         """What changes by itself: who types, how long ago somebody was there, when the next attempt is."""
+        if not self._is_drawn:
+            return
         self._draw_title()
         self._draw_notice()
         self._draw_status()

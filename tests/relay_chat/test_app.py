@@ -43,20 +43,19 @@ def test_what_is_unread_is_counted_until_it_is_seen(shared: Town, users: tuple[s
     alice, bob, carol = users
     with Client(shared.url(bob), device="desk") as other, Client(shared.url(carol), device="desk") as third:
         for number in range(3):
-            other.send(alice, f"from bob {number}")
-        third.send(alice, "from carol")
+            third.send(alice, f"from carol {number}")
+        other.send(alice, "from bob")  # the latest, and the first by name: this one is opened
 
         async def test() -> None:
             async with chatting(shared, alice) as me:
-                await me.opened("@".join(sorted((alice, carol))))
-                await me.until(lambda: f"● {carol}" in me.listed and f"● {bob} 3" in me.listed)
+                await me.until(lambda: f"● {bob}" in me.listed and f"● {carol} 3" in me.listed)
                 with Client(shared.url(alice), device="desk") as elsewhere:
-                    elsewhere.send(bob, "an own one, from somewhere else")
-                other.send(alice, "one more")
-                await me.until(lambda: f"● {bob} 4" in me.listed)
+                    elsewhere.send(carol, "an own one, from somewhere else")
+                third.send(alice, "one more")
+                await me.until(lambda: f"● {carol} 4" in me.listed)
                 await me.pilot.press("alt+a")
-                await me.until(lambda: f"● {bob}" in me.listed)
-                await me.shows("from bob 2", "one more", "new")
+                await me.until(lambda: f"● {carol}" in me.listed)
+                await me.shows("from carol 2", "one more", "new")
             async with chatting(shared, alice, device="second") as again:
                 await again.until(lambda: f"● {bob}" in again.listed and f"● {carol}" in again.listed)
 
@@ -201,19 +200,19 @@ def test_a_wrong_password_ends_it_with_the_reason(shared: Town, users: tuple[str
 def test_a_narrow_terminal_folds_the_list_away(shared: Town, users: tuple[str, str, str]) -> None:
     alice, bob, carol = users
     with Client(shared.url(bob), device="desk") as other, Client(shared.url(carol), device="desk") as third:
-        other.send(alice, "from bob")
-        third.send(alice, "from carol, in many words that do not fit into one line of forty columns")
+        third.send(alice, "from carol")
+        other.send(alice, "from bob, in many words that do not fit into one line of forty columns")
 
     async def test() -> None:
         async with chatting(shared, alice, size=(40, 20)) as me:
-            await me.shows("from carol, in many words")
+            await me.shows("from bob, in many words")
             assert not me.app.query_one(Sidebar).display
             assert all(len(line) <= 40 for line in me.in_view.split("\n"))
             await me.until(lambda: me.bar("title").startswith("≡ 1"))
             await me.pilot.press("ctrl+b")
-            await me.until(lambda: any(bob in line for line in me.listed))
+            await me.until(lambda: any(carol in line for line in me.listed))
             await me.pilot.press("down", "enter")
-            await me.shows("from bob")
+            await me.shows("from carol")
             assert not me.app.query_one(Sidebar).display
             await me.pilot.resize_terminal(NARROW_COLUMNS, 20)
             await me.until(lambda: me.app.query_one(Sidebar).display)
@@ -327,15 +326,14 @@ def test_lines_that_are_pasted_are_one_message(shared: Town, users: tuple[str, s
 def test_what_is_unread_begins_at_the_top_and_is_read_as_it_is_seen(shared: Town, users: tuple[str, str, str]) -> None:
     alice, bob, carol = users
     with Client(shared.url(bob), device="desk") as other, Client(shared.url(carol), device="desk") as third:
-        third.send(alice, "from carol")
-        for posted in [other.post(alice, f"number {number}") for number in range(1, 301)]:
+        for posted in [third.post(alice, f"number {number}") for number in range(1, 301)]:
             posted.wait()
-        third.send(alice, "from carol")
+        other.send(alice, "from bob")
 
     async def test() -> None:
         async with chatting(shared, alice) as me:
-            await me.until(lambda: f"○ {bob} 300" in me.listed)
-            await me.opened("@".join(sorted((alice, bob))))
+            await me.until(lambda: f"○ {carol} 300" in me.listed)
+            await me.opened("@".join(sorted((alice, carol))))
             await me.until(lambda: " new " in me.in_view and "number 1\n" in me.in_view)
             conversation = me.app.desk.current
             assert conversation is not None

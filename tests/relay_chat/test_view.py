@@ -11,20 +11,20 @@ from tests.relay_client.town import Town
 def test_the_list_by_keys_and_by_mouse(shared: Town, users: tuple[str, str, str]) -> None:
     alice, bob, carol = users
     with Client(shared.url(bob), device="desk") as other, Client(shared.url(carol), device="desk") as third:
-        other.send(alice, "from bob")
         third.send(alice, "from carol")
+        other.send(alice, "from bob")
 
     async def test() -> None:
         async with chatting(shared, alice) as me:
-            await me.shows("from carol")
+            await me.shows("from bob")
             await me.pilot.press("tab", "down", "enter")
-            await me.shows("from bob")
-            assert me.app.focused is me.composer
-            row = next(y for y in range(10) if carol in me.app.query_one(Sidebar).render_line(y).text)
-            await me.pilot.click(Sidebar, offset=(6, row))
             await me.shows("from carol")
-            await me.pilot.press("alt+down")
+            assert me.app.focused is me.composer
+            row = next(y for y in range(10) if bob in me.app.query_one(Sidebar).render_line(y).text)
+            await me.pilot.click(Sidebar, offset=(6, row))
             await me.shows("from bob")
+            await me.pilot.press("alt+down")
+            await me.shows("from carol")
             await me.pilot.press("ctrl+b")
             await me.until(lambda: not me.app.query_one(Sidebar).display)
 
