@@ -93,3 +93,16 @@ def test_search_reads_everything(stage: Stage) -> None:
     expect(page.locator('.row[data-offset="1234"]')).to_be_in_viewport()
     page.get_by_label("Search in this conversation").last.fill("no such words at all")
     expect(page.get_by_text("0 messages found")).to_be_visible()
+
+
+def test_a_flood_is_followed(stage: Stage) -> None:
+    stage.town.add("calm", "flood")
+    calm = stage.person("calm").sign_in()
+    calm.open("flood")
+    fill(stage.town, "flood", "calm", 2000)
+    expect(calm.page.locator('.row[data-offset="2000"]')).to_be_in_viewport()
+    settled(calm.page)
+    seen = offsets(calm.page)
+    assert seen == list(range(seen[0], 2001))
+    assert len(seen) <= ROWS_MAX
+    expect(calm.page.locator(".talk .last")).to_contain_text("2000: ")

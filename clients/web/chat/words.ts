@@ -22,6 +22,7 @@ const en = {
   sessionEnded: "You were signed out: {why}",
   starting: "Connecting…",
   startingLate: "The relay does not answer yet. It is tried again and again.",
+  insecure: "This page came without encryption. On a network that you do not trust, open it with https.",
   noAccount: "No account yet? Ask whoever runs this relay.",
   // list of conversations
   conversations: "Conversations",
@@ -213,6 +214,7 @@ const zh: Words = {
   sessionEnded: "您已被登出：{why}",
   starting: "正在连接…",
   startingLate: "服务器暂无响应，正在不断重试。",
+  insecure: "此页面未加密。在不受信任的网络中，请使用 https 打开。",
   noAccount: "还没有账号？请联系此服务器的管理员。",
   conversations: "会话",
   filter: "搜索联系人和群聊",

@@ -4,6 +4,7 @@ import { signal, useSignal } from "@preact/signals"
 import type { VNode } from "preact"
 import { createRef } from "preact"
 import { useEffect, useMemo } from "preact/hooks"
+import { watchIdle } from "../model/idle"
 import type { Session } from "../model/session"
 import type { World } from "../model/world"
 import { announce } from "../notify"
@@ -64,7 +65,7 @@ function Inside({ session, world }: { session: Session; world: World }): VNode {
   const app = useMemo(() => makeApp(session, world), [world])
   const said = useSignal("")
   useEffect(() => {
-    const stops = [announce(world, (text) => (said.value = text)), followAddress(world), shortcuts(app)]
+    const stops = [announce(world, (text) => (said.value = text)), followAddress(world), shortcuts(app), watchIdle(world)]
     return () => {
       for (const stop of stops) stop()
       app.pictures.clear()

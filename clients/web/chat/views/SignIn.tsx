@@ -70,6 +70,7 @@ export function SignIn({ session }: { session: Session }): VNode {
           {busy.value && <span class="spin" />}
           {t(busy.value ? "signingIn" : "signIn")}
         </button>
+        {!isSecureContext && <p class="hint">{t("insecure")}</p>}
         <div class="below">
           <span>{t("noAccount")}</span>
           <button type="button" lang={other} onClick={() => (preferences.language.value = other)}>{LANGUAGES[other]}</button>
