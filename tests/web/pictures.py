@@ -1,4 +1,4 @@
-"""Draws the pictures of the chat page that the documents show, docs/pictures/browser-*.png: `python -m tests.web.pictures`.
+"""Draws docs/pictures/browser-*.png, the chat page in the documents: `python -m tests.web.pictures`.
 
 It needs fonts with emoji and Chinese on the machine (Debian: fonts-noto-color-emoji, fonts-wqy-microhei).
 """
