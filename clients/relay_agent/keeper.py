@@ -133,6 +133,14 @@ class Cgroup:
         except OSError:
             return set()
 
+    def has_refused(self) -> bool:
+        """Whether the limit was reached."""
+        try:
+            with open(f"{self._path}/pids.events") as file:
+                return any(line.startswith("max ") and line.split()[1] != "0" for line in file)
+        except OSError:
+            return False
+
     def remove(self) -> None:
         """Leave it, to where the agent was, and remove it."""
         parent = os.path.dirname(self._path)
@@ -287,10 +295,13 @@ class Keeper:
         begun_at = time.process_time()  # a machine that is busy with forks must not slow this down
         _, tasks = descendants(os.getpid())
         self._tick_s = min(TICK_MAX_S, max(TICK_S, 20 * (time.process_time() - begun_at)))
-        if tasks > self._order["processes_max"]:
+        if tasks > self._order["processes_max"] or self._was_refused():
             self._reason = self._reason or "processes"
             self._kill_at = time.monotonic()
             self._sweep(self._kill_at)
+
+    def _was_refused(self) -> bool:
+        return self._cgroup is not None and self._cgroup.has_refused()
 
     def _sweep(self, now: float) -> None:
         """Kill everything that is there now; the loop does it again until nothing is."""
@@ -344,6 +355,8 @@ class Keeper:
         if self._reported:
             return
         self._reported = True
+        if not self._reason and self._was_refused():
+            self._reason = "processes"  # it ended for want of them before they were counted
         code = os.waitstatus_to_exitcode(self._status) if self._status is not None else -signal.SIGKILL
         self._report({"ended": code, "reason": self._reason, "left": left})
 

@@ -86,7 +86,7 @@ concurrency = 1
 
 [command.bomb]
 shell = true
-program = 'f() { [ "$1" -gt 0 ] && { f $(($1 - 1)) & f $(($1 - 1)) & } ; sleep 60; }; f 8'
+program = 'i=0; while [ $i -lt 300 ]; do sleep 60 & i=$((i + 1)); sleep 0.005; done; wait'
 processes_max = 30
 
 [command.missing]
