@@ -98,6 +98,10 @@ _GC_THRESHOLDS = (20_000, 20, 20)
 _OPENING_MAX = 64
 
 
+# A relay that could not store is not ready for so long after its last attempt: somebody has to try again one day.
+_TROUBLE_S = 30.0
+
+
 class StartError(Exception):
     """The relay cannot start; the text names the cause and the remedy."""
 
@@ -108,15 +112,20 @@ class _Trouble:
     def __init__(self, what: str) -> None:
         self._what = what
         self._reason: str | None = None
+        self._failed_at = 0.0
 
     @property
     def now(self) -> str | None:
-        """What is failing at this moment, as a sentence; None while all is well."""
-        return None if self._reason is None else f"{self._what}: {self._reason}"
+        """What is failing, as a sentence; None if it goes well, or was not tried for so long that it may again."""
+        if self._reason is None or time.monotonic() - self._failed_at > _TROUBLE_S:
+            return None
+        return f"{self._what}: {self._reason}"
 
     def note(self, problem: StoreError | str | None) -> None:
         """It failed for this reason, or went well."""
         reason = None if problem is None else str(problem)
+        if reason is not None:
+            self._failed_at = time.monotonic()
         if reason is not None and reason != self._reason:
             log.error("%s: %s", self._what, reason)
         elif reason is None and self._reason is not None:

@@ -3,6 +3,8 @@
 import os
 import resource
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +86,11 @@ def test_a_full_disk_refuses_messages_and_recovers(disk: SmallDisk) -> None:
             assert sender.expect(Error).code == ErrorCode.STORE_FAILED
         relay.process.await_line("ERROR", "messages are refused")
 
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"http://{relay.address}/readyz", timeout=15)
+        assert caught.value.code == 503
+        assert caught.value.read().startswith(b"messages are refused: no room on the disk")
+
         # Everything that needs no disk goes on, and so do logins.
         bystander.signal(sender.address, b"still there?")
         assert sender.expect(Signal).body == b"still there?"
@@ -103,6 +110,8 @@ def test_a_full_disk_refuses_messages_and_recovers(disk: SmallDisk) -> None:
             delivery = receiver.expect_delivery()
             assert (delivery.offset, message_in(delivery).body[:4]) == (number, number.to_bytes(4, "big"))
         receiver.alive()
+        with urllib.request.urlopen(f"http://{relay.address}/readyz", timeout=15) as ready:
+            assert ready.read() == b"ready\n"
         assert relay.process.stop() == 0
         relay.check_log()
         lines = [line.partition(" relay: ")[2] for line in relay.process.seen(" relay: ", "messages are refused")]
