@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from relay_client import Client, MethodError, StreamReset, errors
 
+from tests.process import run
 from tests.relay_client.peer import DEADLINE_S, until
 from tests.relay_client.town import PASSWORD, Town
 from tests.web.node import NodeClient, NodeError, needs_node, pattern
@@ -372,3 +373,30 @@ def test_a_file_survives_cuts(pair: tuple[NodeClient, Client], users: tuple[str,
     fetching = node.begin("getFile", file=message.file.id)
     node.ask("cut")
     assert fetching.result(DEADLINE_S)["hash"] == hashlib.sha256(pattern(size, 8)).hexdigest()
+
+
+def test_a_restored_relay_is_noticed(tmp_path: Path) -> None:
+    """Offsets stand for other messages then: what is delivered is new, and what waits goes out."""
+    town = Town(tmp_path)
+    town.add("alice", "bob")
+    file, backup = str(tmp_path / "device"), str(tmp_path / "backup.db")
+    with town.open(), NodeClient() as node, Client(town.url("bob"), "python") as bob:
+        bob.receive()
+        sign_in(node, town, "alice", file=file)
+        bob.send("alice", "kept")
+        node.await_received(1)
+        node.ask("close")
+        assert run("backup", backup, "--data", str(town.data), home=tmp_path).returncode == 0
+        sign_in(node, town, "alice", file=file)
+        for number in range(3):
+            bob.send("alice", f"forgotten {number}")
+        node.await_received(4)
+        node.ask("close")
+    assert run("restore", backup, "--force", "--data", str(town.data), home=tmp_path).returncode == 0
+    with town.open(), NodeClient() as node, Client(town.url("bob"), "python") as bob:
+        sign_in(node, town, "alice", file=file)
+        bob.send("alice", "another second")
+        came = [(one["offset"], one["value"]) for one in node.await_received(1)]
+        assert came[-1] == (2, "another second")
+        node.ask("send", to="bob", value="and on")
+        assert [message.text for message in bob.messages(timeout=DEADLINE_S, count=1)] == ["and on"]
