@@ -21,9 +21,11 @@ def test_node_runs_it(name: str) -> None:
     assert done.returncode == 0, "\n".join(failed) or done.stderr + done.stdout[-4000:]
 
 
-def test_the_types_are_right() -> None:
-    done = run_node("node_modules/typescript/bin/tsc", "--project", "tsconfig.json", "--noEmit")
+def test_the_types_are_right_and_can_be_declared(tmp_path: Path) -> None:
+    done = run_node("node_modules/typescript/bin/tsc", "--project", "tsconfig.json", "--outDir", str(tmp_path))
     assert done.returncode == 0, done.stdout
+    assert 'export { Relay } from "./relay/client.js"' in (tmp_path / "relay.d.ts").read_text()
+    assert "static connect(options: Options): Promise<Relay>;" in (tmp_path / "relay/client.d.ts").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((WEB / "relay").glob("*.js")), ids=lambda path: path.name)
