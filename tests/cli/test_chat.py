@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -193,3 +194,11 @@ def test_another_user_of_the_same_relay(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "relay").mkdir()
     (tmp_path / "relay" / "profile.toml").write_text('[work]\nurl = "relay://carol:y@work.example"\n')
     assert chat._url("work", None, None) == "relay://carol:y@work.example"
+
+
+def test_other_commands_do_without_it() -> None:
+    program = "import sys, relay.cli; print('textual' in sys.modules, 'relay_chat' in sys.modules)"
+    done = subprocess.run(
+        (sys.executable, "-c", program), capture_output=True, text=True, timeout=DEADLINE_S, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]

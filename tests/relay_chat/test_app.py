@@ -97,7 +97,7 @@ def test_history_back_to_the_beginning(shared: Town, users: tuple[str, str, str]
             timeline = me.app.desk.current.timeline  # type: ignore[union-attr]
             assert len(timeline.entries) <= 1000
             me.history.scroll_home(animate=False)
-            await me.until(lambda: "number 1\n" in me.in_view)
+            await me.until(lambda: "number 1\n" in me.in_view and "the beginning" in me.in_view)
             other_text = "just now"
             await me.app.desk.client.send(bob, other_text)
             assert other_text not in me.messages
@@ -365,7 +365,7 @@ def test_marked_text_is_copied_without_what_is_drawn_around_it(shared: Town, use
     async def test() -> None:
         async with chatting(shared, alice) as me:
             await me.write(f"/msg {bob} one two\nthree")
-            await me.shows("three")
+            await me.shows("three  ✓ stored")
             line = next(y for y in range(30) if "one two" in me.history.render_line(y).text)
             await me.pilot.mouse_down(me.history, offset=(7, line))
             await me.pilot.hover(me.history, offset=(8, line + 1))

@@ -106,7 +106,7 @@ class History(ScrollView, can_focus=False):
     def _lay_out(self) -> None:
         entries, look = self._entries(), self._look()
         width = max(10, self.scrollable_content_region.width)
-        lines: list[Strip] = []
+        lines: list[Strip] = self._before_the_first(entries, look, width)
         starts: list[tuple[int, Entry]] = []
         blocks: dict[Entry, tuple[Setting, str, list[Strip]]] = {}
         for entry, setting in zip(entries, self._settings(entries, width), strict=True):
@@ -125,6 +125,15 @@ class History(ScrollView, can_focus=False):
         self._blocks = blocks
         self._lines = [Strip([])] * missing + lines
         self._starts = [(at + missing, entry) for at, entry in starts]
+
+    def _before_the_first(self, entries: list[Entry], look: Look, width: int) -> list[Strip]:
+        """What stands above the oldest message in memory."""
+        if not entries or entries[0].offset is None or self._conversation is None:
+            return []
+        if not self._conversation.timeline.complete:
+            return [Strip([]), *centred([("…", look.quiet)], width)]
+        text = "the beginning" if entries[0].offset == 1 else "nothing older is kept"
+        return [Strip([]), *centred([(text, look.quiet)], width)]
 
     def _settings(self, entries: list[Entry], width: int):  # type: ignore[no-untyped-def]
         conversation = self._conversation
