@@ -138,6 +138,7 @@ class _RefusedError(Exception):
         self.sentence = sentence
         self.retry_ms = None if retry_s is None else int(retry_s * 1000)
         self.delay_s = delay_s
+        self.level = logging.WARNING
 
 
 class Handshake:
@@ -211,7 +212,7 @@ class Handshake:
                 raise gevent.GreenletExit
             return self._log_in(visit)
         except _RefusedError as refused:
-            log.warning("refused %s: %s", peer, refused)
+            log.log(refused.level, "refused %s: %s", peer, refused)
             gevent.sleep(refused.delay_s)
             connection.close(refused.code, refused.sentence, refused.retry_ms)
         except gevent.GreenletExit:
@@ -226,8 +227,12 @@ class Handshake:
         return False
 
     def _log_in(self, visit: _Visit) -> bool:
-        with self._time_limit():
+        too_slow = self._too_slow()
+        # Browsers open connections ahead that they never use: no reason to worry somebody who reads the log.
+        too_slow.level = logging.INFO
+        with gevent.Timeout(self._terms.handshake_timeout_s, too_slow):
             first = visit.sock.recv(_READ_BYTES)
+            too_slow.level = logging.WARNING
             native = not first or not first[0] or self._strangers is None or not self._strangers.speaks(first)
             if native:
                 visit.connection.receive_data(first)
@@ -338,9 +343,12 @@ class Handshake:
         return _RefusedError(CloseCode.LOGIN_FAILED, sentence, reason=reason, delay_s=delay_s)
 
     def _time_limit(self) -> gevent.Timeout:
+        return gevent.Timeout(self._terms.handshake_timeout_s, self._too_slow())
+
+    def _too_slow(self) -> _RefusedError:
         limit_s = self._terms.handshake_timeout_s
         sentence = f"the login was not complete within {limit_s:g} s"
-        return gevent.Timeout(limit_s, _RefusedError(CloseCode.HANDSHAKE_TIMEOUT, sentence, retry_s=limit_s))
+        return _RefusedError(CloseCode.HANDSHAKE_TIMEOUT, sentence, retry_s=limit_s)
 
     def _wait_for_turn(self, place: Place, stage: Stage, host: str) -> None:
         """Those who have waited too long are sent away for a while, each for another one, so that they do not come back

@@ -23,7 +23,7 @@ TCP_REPAIR = 19
 def test_one_who_says_nothing(hurry: Stage) -> None:
     peer = hurry.connect()
     assert peer.closing() == SLOW
-    hurry.one_log_line(peer, "WARNING", SLOW.sentence)
+    hurry.one_log_line(peer, "INFO", SLOW.sentence)
 
 
 def test_one_who_sends_a_byte_at_a_time(hurry: Stage) -> None:
