@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgpack
 import pytest
 from relay_agent.execution import Execution
 from relay_agent.records import AgentCode, Exit, Stderr, Stdout, Terminal
@@ -287,3 +288,27 @@ def test_more_input_than_was_granted_ends_the_run(alice: Client, machine: Machin
 def test_exit_codes() -> None:
     assert [exit_code(code) for code in (0, 3, -9, -15)] == [0, 3, 137, 143]
     assert [signal_name(code) for code in (0, 3, -9, -15, -40)] == ["", "", "KILL", "TERM", "40"]
+
+
+def test_a_stranger_with_the_document_alone(alice: Client, machine: Machine) -> None:
+    """docs/agent.md, "The protocol", with nothing of ours but the stream."""
+
+    def say(*fields: object) -> None:
+        payload = msgpack.packb(fields)
+        stream.write(len(payload).to_bytes(4, "big") + payload)
+
+    def hear() -> list[object]:
+        size = int.from_bytes(stream.read(4), "big")
+        return msgpack.unpackb(stream.read(size))  # type: ignore[no-any-return]
+
+    stream = alice.streams.open("build", "exec", {"command": "cat", "arguments": [], "terminal": None})
+    assert stream.answer == {"version": 1}
+    assert hear() == [18, 262144]
+    say(77, "of a later version")
+    say(1, b"hello")
+    assert hear() == [16, b"hello"]
+    say(4, 24, 80)
+    say(2)
+    assert hear() == [19, 0, "", 0, ""]
+    assert stream.read() == b""
+    stream.close()
