@@ -212,8 +212,12 @@ class UploadTransfer:
         self._begun = None
 
     def _stop(self) -> None:
+        """Leave what is worth to go on with."""
         if self._partial is not None:
             self._partial.close()
+            if not self._partial.offset:
+                # Opened and dropped, however often, leaves nothing.
+                self._throw_away()
         if self._begun is not None:
             name, service = self._begun.partial, self._service
             service.write(lambda store: store.touch_upload(name, service.clock_ms()))

@@ -388,14 +388,16 @@ def test_a_beginning_that_the_disk_has_altered(stage: Stage) -> None:
 def test_a_symbolic_link_in_the_way(stage: Stage) -> None:
     outside = stage.data.parent / "outside"
     outside.write_bytes(b"precious")
-    client = Client(stage)
-    stream = client.put(upload_of(b"abc"))
+    client, data = Client(stage), os.urandom(2 * C)
+    stream = client.put(upload_of(data))
+    client.send_record(stream, next(chunks(data)))
+    eventually(lambda: _stored(stage) == C)
     client.give_up(stream)
     stage.settle()
     (name,) = stage.store.partials()
     (stage.data / "partial" / name).unlink()
     (stage.data / "partial" / name).symlink_to(outside)
-    refused(client.put(upload_of(b"abc")), ErrorCode.STORE_FAILED, "symbolic link")
+    refused(client.put(upload_of(data)), ErrorCode.STORE_FAILED, "symbolic link")
     assert outside.read_bytes() == b"precious"
 
 
