@@ -26,6 +26,9 @@ export interface FeedHooks {
 }
 
 const DAY_SHOWN_MS = 900
+/** Messages in the list at a time: browsers lay out boxes up to some 17 million pixels, a good 250,000 messages. */
+const SPAN = 200_000
+const EDGE = 500
 
 export class Feed {
   #timeline: Timeline
@@ -35,6 +38,11 @@ export class Feed {
   #items = new Map<string, [Outgoing, HTMLElement]>()
   #seen = 0
   #headAtEnd = 0
+  /** The part of the conversation that the list holds. */
+  #low = 1
+  #high = 0
+  /** The newest message when the list was drawn. */
+  #head = 0
   #dayTimer = 0
   #news: [number, number] | null = null
   #draw = paced(() => this.#drawNews(), 30)
@@ -55,6 +63,7 @@ export class Feed {
     this.#headAtEnd = log.head
     const list = element("div", "list")
     scroller.replaceChildren(this.#beginning, list, this.#outgoing)
+    this.#hold(log.head)
     this.#begin()
     this.#timeline = new Timeline(scroller, list, this.#source(), { moved: (last, top, atEnd) => this.#moved(last, top, atEnd) })
     // Somebody who was away begins to read where the news begin, if that is more than a window full.
@@ -81,10 +90,12 @@ export class Feed {
   }
 
   toEnd(): void {
+    this.#reach(this.of.log.head)
     this.#timeline.toEnd()
   }
 
   jump(offset: number): void {
+    this.#reach(offset)
     const show = () => {
       const row = this.#timeline.reveal(offset)
       if (!row || row.classList.contains("skeleton")) return false
@@ -111,14 +122,38 @@ export class Feed {
   #source() {
     const { of } = this
     return {
-      first: () => of.log.first,
-      head: () => of.log.head,
+      first: () => this.#low,
+      head: () => this.#high,
       row: (offset: number) => {
         const entry = of.log.get(offset)
         return entry ? messageRow(entry, this.#context) : null
       },
       want: (from: number, to: number) => of.log.want(from, to),
     }
+  }
+
+  /** Chooses what the list holds: as much as it can around an offset. */
+  #hold(around: number): void {
+    const { first, head } = this.of.log
+    this.#low = Math.max(first, Math.min(Math.round(around - SPAN / 2), head - SPAN))
+    this.#high = Math.min(head, this.#low + SPAN)
+    this.#head = head
+    this.#beginning.hidden = this.#low > first
+  }
+
+  /** Makes the list hold an offset that it does not. */
+  #reach(offset: number): void {
+    if (offset >= this.#low && offset <= this.#high) return
+    this.#hold(offset)
+    this.#timeline.rebase()
+  }
+
+  /** Near an edge of what the list holds: it is put down again around the place that is looked at. */
+  #shift(top: number): void {
+    if (this.#gone.signal.aborted) return
+    this.#hold(top)
+    this.#timeline.rebase()
+    this.#timeline.reveal(top, 0)
   }
 
   #begin(): void {
@@ -141,14 +176,21 @@ export class Feed {
     if (!this.#news || this.#gone.signal.aborted) return
     const [from, to] = this.#news
     this.#news = null
+    const { first, head } = this.of.log
+    if (this.#high === this.#head) this.#high = head
+    this.#head = head
+    this.#low = Math.max(this.#low, first)
     const before = this.#timeline.rowAt(from - 1)
     const entry = this.of.log.get(from - 1)
     if (before && entry) retouch(before, entry, this.#context)
     this.#timeline.changed(from, to)
   }
 
-  #moved(last: number, top: number, atEnd: boolean): void {
+  #moved(last: number, top: number, endInView: boolean): void {
     const { of } = this
+    const atEnd = endInView && this.#high === this.#head
+    const atEdge = (top < this.#low + EDGE && this.#low > of.log.first) || (last > this.#high - EDGE && this.#high < this.#head)
+    if (atEdge) setTimeout(() => this.#shift(top))
     if (last > this.#seen && of.log.get(last)) this.#seen = last
     if (atEnd) this.#headAtEnd = of.log.head
     this.hooks.place(Math.max(0, of.log.head - Math.max(this.#headAtEnd, this.#seen)), atEnd)
@@ -221,6 +263,7 @@ export class Feed {
   }
 
   #focus(offset: number, near = false): void {
+    this.#reach(offset)
     const row = this.#timeline.rowAt(offset)
     if (near && row) return this.#focusRow(row)
     this.#focusRow(this.#timeline.reveal(offset, 0.1) ?? undefined)

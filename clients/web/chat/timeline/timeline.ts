@@ -73,7 +73,7 @@ export class Timeline {
 
   /** Messages between two offsets are new or look different now. */
   changed(from: number, to: number): void {
-    if (this.source.first() !== this.#base) this.#rebase()
+    if (this.source.first() !== this.#base) this.rebase()
     this.heights.resize(this.source.head() - this.#base + 1)
     // The one behind, too: whether a row begins a group or a day depends on the one before.
     const [low, high] = [from - this.#base, to + 1 - this.#base]
@@ -205,7 +205,8 @@ export class Timeline {
     this.#empty.delete(row)
   }
 
-  #rebase(): void {
+  /** The source begins elsewhere: nothing of before counts. */
+  rebase(): void {
     for (const row of [...this.#rows.keys()]) this.#drop(row)
     this.#base = this.source.first()
     this.heights.reset(this.source.head() - this.#base + 1)
