@@ -74,7 +74,8 @@ def exec_(
     """
     words = words[1:] if words[:1] == ("--",) else words
     if listing:
-        _list(to, words, as_json, timeout, url)
+        with _own_codes():
+            _list(to, words, as_json, timeout, url)
         return
     if as_json:
         raise CommandError("--json goes with --list", Exit.USAGE)
@@ -266,14 +267,14 @@ def _own_codes() -> Iterator[None]:
 @contextlib.contextmanager
 def _refusals_explained(to: str) -> Iterator[None]:
     from relay_agent.records import AgentCode  # noqa: PLC0415
-    from relay_client import StreamReset  # noqa: PLC0415
+    from relay_client import CallFailed, StreamReset  # noqa: PLC0415
 
     from relay.protocol.codes import ErrorCode  # noqa: PLC0415
 
     try:
         yield
-    except StreamReset as error:
-        if error.code in (ErrorCode.NO_SUCH_SERVICE, ErrorCode.NO_SUCH_SESSION):
+    except (StreamReset, CallFailed) as error:
+        if error.code in (ErrorCode.NO_SUCH_SERVICE, ErrorCode.NO_SUCH_METHOD, ErrorCode.NO_SUCH_SESSION):
             raise CommandError(f"no agent answers: {error.sentence}; is `relay agent` running as {to}?") from None
         if error.code in (AgentCode.NO_SUCH_COMMAND, AgentCode.NO_PROGRAM):
             raise CommandError(f"{error.sentence}; try: relay exec --list {to}", Exit.NOT_FOUND) from None
@@ -285,7 +286,7 @@ def _list(to: str, words: tuple[str, ...], as_json: bool, timeout: float, url: s
 
     if words:
         raise CommandError("--list goes without a command", Exit.USAGE)
-    with connected(url, timeout=max(timeout, 10)) as client:
+    with connected(url, timeout=max(timeout, 10)) as client, _refusals_explained(to):
         rows = offered_commands(client, to, timeout=timeout)
     if not rows and not as_json:
         click.echo(f"relay: {to} offers you no commands", err=True)
