@@ -95,11 +95,12 @@ def notice_rows(conditions: Conditions, rounds: int) -> list[Row]:
         notices = [measure_notice(conditions, rate) for _ in range(rounds)]
         rows.append(Row(f"ten transfers {name}", [notice.rate / 1e6 for notice in notices], "MB/s"))
         for kind in ("calls", "messages"):
-            rows += _latency_rows(f"{kind} beside ten transfers {name}", kind, notices)
+            rows += latency_rows(f"{kind} beside ten transfers {name}", kind, notices)
     return rows
 
 
-def _latency_rows(name: str, kind: str, notices: Sequence[Notice]) -> list[Row]:
+def latency_rows(name: str, kind: str, notices: Sequence[Notice]) -> list[Row]:
+    """Latencies of a kind beside the transfers, and by those alone in the same round."""
     alone = [getattr(notice.alone, f"{kind}_s") for notice in notices]
     beside = [getattr(notice.beside, f"{kind}_s") for notice in notices]
     rows = []

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.streams.__main__ import Row, main
+from loadtest.streams.__main__ import Row, latency_rows, main
+from loadtest.streams.chat import Latencies
 from loadtest.streams.rounds import (
     Conditions,
     Cores,
+    Notice,
     measure_memory,
     measure_notice,
     measure_relay,
@@ -47,11 +49,22 @@ def test_memory_of_transfers(stalled: bool) -> None:
 
 def test_the_report_names_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures"
-    main(["fair", "notice", "--rounds", "1", "--seconds", "0.2", "--json", str(file)])
+    main(["fair", "--rounds", "1", "--seconds", "0.2", "--json", str(file)])
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     out = capsys.readouterr().out
-    assert len(rows) == 24 and all(row["name"] in out for row in rows)
-    assert {row["goal"] for row in rows} == {None, 1.3, 1.5}
+    assert len(rows) == 6 and all(row["name"] in out for row in rows)
+    assert {row["goal"] for row in rows} == {None, 1.3}
+
+
+def test_what_others_notice_is_compared_within_each_round() -> None:
+    fast, slow = Latencies([0.001] * 100, [0.002]), Latencies([0.002] * 100, [0.002])
+    rows = latency_rows("calls", "calls", [Notice(fast, slow, 1.0), Notice(slow, slow, 1.0), Notice(fast, slow, 1.0)])
+    assert [(row.name, row.value, row.kept) for row in rows] == [
+        ("calls, p50", 2.0, None),
+        ("calls, p50 by that alone", 2.0, None),
+        ("calls, p99", 2.0, None),
+        ("calls, p99 by that alone", 2.0, False),
+    ]
 
 
 def test_a_goal_is_a_bound_above_or_below() -> None:
