@@ -1,5 +1,9 @@
 """The benchmark of WebSockets beside native connections, for an instant."""
 
+import shutil
+
+import pytest
+
 from loadtest import websocket_bench
 from loadtest.websocket_bench import (
     GATHERED,
@@ -22,6 +26,7 @@ def test_every_work_costs_something_for_every_kind(monkeypatch) -> None:  # type
     assert {kind for _, kind, _ in found} == {NATIVE, GATHERED, SINGLE}
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the command openssl is not installed")
 def test_tls_is_measured_beside_them(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(websocket_bench, "_WARM_UP_S", 0.01)
     make_certificate(tmp_path)

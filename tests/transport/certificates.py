@@ -1,8 +1,11 @@
 """Test tool: a self-signed certificate, made once for a run of the tests by the `openssl` command."""
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 
 class Certificate(NamedTuple):
@@ -14,6 +17,8 @@ class Certificate(NamedTuple):
 
 def make_certificate(directory: Path, name: str = "localhost") -> Certificate:
     """A certificate for `name` and 127.0.0.1, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the command openssl is not installed")
     directory.mkdir(parents=True, exist_ok=True)
     made = Certificate(directory / "cert.pem", directory / "key.pem")
     subprocess.run(
