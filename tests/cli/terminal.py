@@ -26,6 +26,7 @@ class Terminal:
     ) -> None:
         self._fd, slave = pty.openpty()
         self.shown = ""
+        self._waited_to = 0
         self.process = subprocess.Popen(
             (sys.executable, "-c", _ON_TERMINAL, *command, *words),
             env=environment(home, {"TERM": "xterm", **(env or {})}),
@@ -37,11 +38,11 @@ class Terminal:
         os.close(slave)
 
     def wait_for(self, text: str) -> None:
-        """Read until the text has been shown, from here on."""
-        start = len(self.shown)
+        """Read until the text has been shown, behind what was waited for before."""
         deadline = time.monotonic() + DEADLINE_S
-        while text not in self.shown[start:]:
+        while (found := self.shown.find(text, self._waited_to)) < 0:
             assert self._read(deadline), f"{text!r} was not shown; shown: {self.shown!r}"
+        self._waited_to = found + len(text)
 
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
