@@ -78,14 +78,14 @@ class Run:
             bob.receive()
             threading.Thread(target=self._take, args=(bob,), daemon=True).start()
             self._sign_in()
-            posted = []
+            posted: list[Any] = []
             flood = self._flood(0)
             for threshold, trouble in self.plan:
-                posted += [bob.post("alice", number) for number in range(len(posted), min(threshold // 4 + 100, back))]
+                self._post(bob, posted, min(threshold // 4 + 100, back))
                 self._await(lambda threshold=threshold: len(self.at_python) >= threshold)
                 flood = getattr(self, f"_{trouble}")(flood)
             flood.result(PATIENCE_S)
-            posted += [bob.post("alice", number) for number in range(len(posted), back)]
+            self._post(bob, posted, back)
             self._await(lambda: len(self.at_python) >= self.messages)
             for one in posted:
                 one.wait(PATIENCE_S)
@@ -94,6 +94,10 @@ class Run:
         self.node.kill()
         self.relay.__exit__(None, None, None)
         return tally(self.at_python, self.messages), tally(self._at_node(), back)
+
+    def _post(self, bob: Client, posted: list[Any], until: int) -> None:
+        while len(posted) < until:
+            posted.append(bob.post("alice", len(posted), timeout=PATIENCE_S))
 
     def _take(self, bob: Client) -> None:
         for message in bob.messages(timeout=PATIENCE_S):
