@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import CDPSession, Page
 from relay_client import Client
 
 from tests.relay_client.town import Town
@@ -104,19 +104,30 @@ def send_to_shown(sender: Person, receiver: Person, rounds: int) -> tuple[list[f
     return placed, drawn
 
 
+def main_thread_s(devtools: CDPSession) -> float:
+    """Processor time of the page's main thread: what other programs do on the machine does not count."""
+    metrics = devtools.send("Performance.getMetrics")["metrics"]
+    return float(next(it["value"] for it in metrics if it["name"] == "TaskDuration"))
+
+
 @contextmanager
 def frames(page: Page, name: str) -> Iterator[None]:
     """Prints the frames of the block."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.evaluate(FRAMES)
     page.wait_for_timeout(200)
+    before = main_thread_s(devtools)
     yield
+    busy_s = main_thread_s(devtools) - before
     found = page.evaluate("new Promise((done) => setTimeout(() => { found.running = false; done(found) }, 300))")
     lengths = sorted(found["frames"])
     over = [length for length in lengths if length > 50]
     middle, high = statistics.median(lengths), lengths[int(len(lengths) * 0.99)]
     print(
-        f"{name}: {len(lengths)} frames, median {middle:.1f} ms, 99% {high:.1f} ms, longest {lengths[-1]:.1f} ms, "
-        f"{len(over)} over 50 ms; long animation frames: {found['long'] or 'none'}"
+        f"{name}: {1000 * busy_s / len(lengths):.1f} ms CPU a frame; {len(lengths)} frames, median {middle:.1f} ms, "
+        f"99% {high:.1f} ms, longest {lengths[-1]:.1f} ms, {len(over)} over 50 ms; "
+        f"long animation frames: {found['long'] or 'none'}"
     )
 
 
