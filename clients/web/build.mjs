@@ -19,7 +19,7 @@ const site = join(here, "../../relay/http/site")
 const check = process.argv.includes("--check")
 
 /** Fonts are compressed already. */
-const COMPRESSED = /\.(html|js|css|svg|json)$/
+const COMPRESSED = /\.(html|js|css|svg|json|txt)$/
 
 async function bundle() {
   const result = await build({
@@ -41,6 +41,17 @@ async function bundle() {
     logLevel: "warning",
   })
   return new Map(result.outputFiles.map((file) => [relative("/", file.path), Buffer.from(file.contents)]))
+}
+
+/** What the licences of the packages in the bundle ask for: their texts come with it. */
+async function licenses() {
+  const { packages } = JSON.parse(await readFile(join(here, "package-lock.json"), "utf8"))
+  const bundled = Object.entries(packages).filter(([place, { dev }]) => place && !dev)
+  const texts = bundled.map(async ([place, { version }]) => {
+    const name = place.replace(/^.*node_modules\//, "")
+    return `${name} ${version}\n\n${(await readFile(join(here, place, "LICENSE"), "utf8")).trim()}\n`
+  })
+  return (await Promise.all(texts)).join(`\n${"-".repeat(80)}\n\n`)
 }
 
 function hashed(name, body) {
@@ -66,6 +77,7 @@ async function files() {
   }
   const template = await readFile(join(chat, "index.html"), "utf8")
   found.set("index.html", Buffer.from(template.replace(/\{([\w-]+)\}/g, (_, place) => places[place])))
+  found.set("licenses.txt", Buffer.from(await licenses()))
   const sizes = [...found].sort().map(([name, body]) => [name, body.length])
   found.set("manifest.json", Buffer.from(`${JSON.stringify({ files: Object.fromEntries(sizes) }, null, 1)}\n`))
   return found

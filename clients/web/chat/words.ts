@@ -59,7 +59,7 @@ const en = {
   online: "Online",
   away: "Away",
   offline: "Offline",
-  lastSeen: "Last seen {when}",
+  lastSeen: "Last seen: {when}",
   members: { one: "{n} member", other: "{n} members" },
   typingOne: "{name} is typing…",
   typingTwo: "{name} and {other} are typing…",

@@ -9,6 +9,8 @@ let far: Intl.DateTimeFormat, short: Intl.DateTimeFormat, full: Intl.DateTimeFor
 effect(() => {
   const locale = language.value === "zh" ? "zh-CN" : navigator.languages.find((tag) => tag.startsWith("en")) ?? "en"
   clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" })
+  // The room that the time takes at the end of a message: see styles/thread.css.
+  document.documentElement.style.setProperty("--clock", clock.resolvedOptions().hour12 ? "56px" : "36px")
   weekday = new Intl.DateTimeFormat(locale, { weekday: "long" })
   near = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" })
   far = new Intl.DateTimeFormat(locale, { day: "numeric", month: "long", year: "numeric" })
