@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from relay.files.disk import Pending
 from relay.files.end import TransferEnd
 from relay.protocol.addresses import is_address
 from relay.protocol.codes import ErrorCode
@@ -42,6 +43,9 @@ RESERVE_BYTES = 64 * FILE_CHUNK_BYTES
 # A HAVE after each so many bytes, if the sender takes it.
 _HAVE_EVERY_BYTES = 4 * FILE_CHUNK_BYTES
 
+# So much may wait for the disk. More would keep the commits of messages waiting when it is synced at the end.
+_FLUSH_EVERY_BYTES = 16 * FILE_CHUNK_BYTES
+
 # Chunks that are read again in one go where the hash of the whole is behind.
 _CATCH_UP_CHUNKS = 64
 
@@ -56,6 +60,7 @@ class UploadTransfer:
         self._upload: Upload | None = None
         self._begun: Begun | None = None
         self._partial: Partial | None = None
+        self._flushing: Pending[None] | None = None
 
     @property
     def end(self) -> TransferEnd:
@@ -104,7 +109,7 @@ class UploadTransfer:
         self._verify(content, unfinished, upload)
         disk.run(unfinished.sync)
         disk.run(directory.seal, begun.partial, content.hash, content.size)
-        unfinished.close()
+        self._close()
         file = self._keep(begun, content, partial(directory.place, begun.partial, content.hash, content.size))
         self._end.send([encode_record(Done(file.id, file.size, file.hash))], self._service.patience_s)
         self._end.flush(self._service.patience_s)
@@ -122,6 +127,8 @@ class UploadTransfer:
                 reserved = self._reserve(intake.offset, reserved)
                 self._service.disk.run(unfinished.write, record)
                 del record
+                if not intake.offset % _FLUSH_EVERY_BYTES:
+                    self._flush(unfinished)
                 if intake.offset - told >= _HAVE_EVERY_BYTES:
                     told = self._tell_have(intake.offset, told)
             elif isinstance(record, End):
@@ -133,6 +140,18 @@ class UploadTransfer:
                 raise TransferError(ErrorCode.BAD_CHUNK, "the stream was finished before the file's END")
             else:
                 end.wait(self._service.patience_s)
+
+    def _flush(self, unfinished: Partial) -> None:
+        """Begin to bring what came to the disk, once what came before is there."""
+        if self._flushing is not None:
+            self._flushing.get()
+        self._flushing = self._service.disk.start(unfinished.flush)
+
+    def _close(self) -> None:
+        if self._flushing is not None:
+            self._flushing.wait()
+        if self._partial is not None:
+            self._partial.close()
 
     def _reserve(self, offset: int, reserved: int) -> int:
         if offset <= reserved:
@@ -203,8 +222,7 @@ class UploadTransfer:
     def _throw_away(self) -> None:
         service, user, upload, begun = self._service, self._user, self._upload, self._begun
         assert upload is not None
-        if self._partial is not None:
-            self._partial.close()
+        self._close()
         if begun is not None:
             # On a full disk this is what makes room for the other.
             service.disk.run(service.directory.remove_partial, begun.partial)
@@ -213,11 +231,10 @@ class UploadTransfer:
 
     def _stop(self) -> None:
         """Leave what is worth to go on with."""
-        if self._partial is not None:
-            self._partial.close()
-            if not self._partial.offset:
-                # Opened and dropped, however often, leaves nothing.
-                self._throw_away()
+        self._close()
+        if self._partial is not None and not self._partial.offset:
+            # Opened and dropped, however often, leaves nothing.
+            self._throw_away()
         if self._begun is not None:
             name, service = self._begun.partial, self._service
             service.write(lambda store: store.touch_upload(name, service.clock_ms()))

@@ -283,6 +283,11 @@ class Partial:
         assert self._hashed == self.offset
         return self._whole.digest()
 
+    def flush(self) -> None:
+        """Have what was written so far on the disk. May run beside `write`."""
+        with self._explained():
+            os.fdatasync(self._data)
+
     def sync(self) -> None:
         """Make it durable."""
         with self._explained():

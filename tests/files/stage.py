@@ -115,6 +115,8 @@ class Client(RecordingSubscriber):
         super().__init__(user, device)
         self.stage = stage
         self.streams_by_id: dict[int, ClientStream] = {}
+        # Bytes of DATA on all streams.
+        self.sent = 0
         self._next_id = 0
         self.outlet.push = self._take  # type: ignore[method-assign]
         self.outlet.stream = self._take_stream  # type: ignore[method-assign]
@@ -151,6 +153,7 @@ class Client(RecordingSubscriber):
             size = min(len(rest), stream.credit, CHUNK_MAX_BYTES)
             if size and not stream.reset:
                 stream.credit -= size
+                self.sent += size
                 packet = Data(self.address, "relay", self._id_of(stream), bytes(rest[:size]))
                 self.stage.table.data(self, "relay", packet.id, size, encode(packet))
                 rest = rest[size:]

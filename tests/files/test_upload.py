@@ -1,5 +1,6 @@
 """Uploads to the relay: only what was verified is kept, they go on after any end, and each wrong turn is explained."""
 
+import _thread
 import hashlib
 import os
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import pytest
 
 from relay.protocol.codes import ErrorCode
 from relay.protocol.transfer import Chunk, Done, End, Have, Upload, encode_record
-from relay.store.base import Role, StoreFullError
+from relay.store.base import Role, StoreError, StoreFullError
+from relay.store.blobs import Partial
 from relay.store.files import FilePage
 from tests.files.stage import MIB, C, Client, ClientStream, Stage, chunks, eventually, sha, upload_of
 
@@ -351,6 +353,46 @@ def test_a_file_for_which_the_disk_has_no_room(stage: Stage, monkeypatch: pytest
     refused(Client(stage).put(upload_of(bytes(1001))), ErrorCode.STORE_FAILED, "1001", "1000")
     stage.settle()
     assert stage.names() == []
+
+
+def test_a_disk_that_stands_still_makes_the_sender_wait(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on, real = _thread.allocate_lock(), Partial.write
+    may_go_on.acquire()
+
+    def write(partial: Partial, chunk: Chunk) -> None:
+        may_go_on.acquire()
+        may_go_on.release()
+        real(partial, chunk)
+
+    monkeypatch.setattr(Partial, "write", write)
+    client, data = Client(stage), os.urandom(4 * C)
+    stream = client.put(upload_of(data))
+    client.grant(stream, 1)
+    sending = gevent.spawn(client.send_file, stream, data)
+    eventually(lambda: client.sent >= C, "a chunk on its way")
+    for _ in range(200):
+        gevent.sleep(0)
+    assert client.sent <= 7 * C // 4
+    may_go_on.release()
+    with gevent.Timeout(30):
+        sending.get()
+    eventually(lambda: stream.finished)
+    client.finish(stream)
+    assert stage.directory.hashes() == {sha(data)}
+
+
+def test_a_disk_that_fails_behind_is_noticed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flush(partial: Partial) -> None:
+        raise StoreError("the disk failed")
+
+    monkeypatch.setattr(Partial, "flush", flush)
+    client = Client(stage)
+    stream = client.put(upload_of(bytes(40 * C)))
+    client.send_file(stream, bytes(40 * C))
+    refused(stream, ErrorCode.STORE_FAILED, "the disk failed")
+    assert _stored(stage) == 32 * C
+    monkeypatch.undo()
+    assert client.upload(upload_of(bytes(40 * C)), bytes(40 * C)).size == 40 * C
 
 
 def test_a_store_that_fails_is_said(stage: Stage) -> None:
