@@ -12,6 +12,7 @@ import pytest
 from relay.protocol.codes import ErrorCode
 from relay.protocol.limits import FILE_CHUNK_BYTES
 from relay.protocol.packets import Fault, Reset, Result
+from relay.protocol.transfer import chunk_head
 from tests.integration.peer import Peer, eventually, value_in
 from tests.integration.stage import RelayProcess, Stage
 from tests.integration.test_disk import SmallDisk, mount
@@ -149,6 +150,25 @@ def test_an_upload_goes_on_after_the_relay_was_killed(own: RelayProcess, chunks:
     assert get(someone(own, bob), done.id) == data
     assert partials(own) == []
     assert put(someone(own, alice.user), bob, data) == done
+    assert own.process.stop() == 0
+
+
+def test_uploads_under_way_take_little_memory(own: RelayProcess) -> None:
+    """Each holds a chunk that is all but complete; twice that is allowed."""
+    count, bob, user = 16, own.user(), own.user()
+    put(someone(own, user), bob, os.urandom(8 * C), "warm")
+    peers = [Peer(own.address) for _ in range(count)]
+    for number, peer in enumerate(peers):
+        peer.log_in(user, f"d{number}")
+    before = own.resident_bytes()
+    for number, peer in enumerate(peers):
+        stream = RelayStream(peer, "files.put", opening(f"u{number}", bob, None))
+        body = os.urandom(C)
+        stream.write(chunk_head(0, hashlib.sha256(body).digest(), C) + body[:-1])
+    grown = own.resident_bytes() - before
+    assert grown < 2 * C * count
+    for peer in peers:
+        peer.close()
     assert own.process.stop() == 0
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.protocol.codes import CloseCode, ErrorCode
-from relay.protocol.packets import Call, Fault, Result, encode
+from relay.protocol.packets import Call, Fault, Open, Reset, Result, encode
 from relay.router.directory import TooManySessionsError, address_bytes
 from tests.router.recording import RecordingOutlet, RecordingSubscriber
 from tests.router.town import Town
@@ -181,3 +181,32 @@ def test_a_call_to_the_relay_under_any_method_is_answered_once() -> None:
         answers = alice.outlet.take()
         assert [packet.id for packet in answers] == [number]  # type: ignore[union-attr]
         assert isinstance(answers[0], Fault | Result)
+
+
+def test_a_stream_to_the_relay_is_refused_without_a_service_for_it() -> None:
+    town = Town("alice")
+    alice = town.join("alice")
+    packet = Open(alice.address, "relay", 4, "files.put", 1000, "", b"")
+    town.router.open_stream(alice, packet, encode(packet))
+    (refusal,) = alice.outlet.take()
+    assert isinstance(refusal, Reset)
+    assert (refusal.id, refusal.code) == (5, ErrorCode.NO_SUCH_SERVICE)
+    town.router.serve = lambda opener, packet: (ErrorCode.QUEUE_FULL, f"not now, {opener.user}")
+    town.router.open_stream(alice, packet, encode(packet))
+    (refusal,) = alice.outlet.take()
+    assert isinstance(refusal, Reset)
+    assert (refusal.code, refusal.sentence) == (ErrorCode.QUEUE_FULL, "not now, alice")
+
+
+def test_a_stream_to_the_relay_has_the_service_at_its_other_end() -> None:
+    town = Town("alice")
+    alice, service = town.join("alice"), RecordingSubscriber("service")
+    service.address = "relay"
+    town.router.serve = lambda opener, packet: service
+    packet = Open(alice.address, "relay", 4, "files.put", 1000, "", b"")
+    town.router.open_stream(alice, packet, encode(packet))
+    assert service.outlet.take() == [packet]
+    town.router.leave(alice)
+    (gone,) = service.outlet.send_streams()
+    assert isinstance(gone, Reset)
+    assert gone.code == ErrorCode.SESSION_GONE
