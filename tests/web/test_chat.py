@@ -83,6 +83,8 @@ def test_a_room_from_making_to_leaving(stage: Stage) -> None:
     olga.page.get_by_role("button", name="Invite").click()
     expect(olga.page.locator(".member", has_text="piet")).to_contain_text("Invited")
     piet.page.locator(".talk", has_text="The garden").click()
+    expect(piet.page.get_by_text("This is the beginning of")).to_be_in_viewport()
+    expect(piet.page.locator(".row")).to_have_count(0)
     piet.page.get_by_role("button", name="Accept").click()
     expect(piet.field).to_be_visible()
     piet.write("Tulips!")

@@ -146,9 +146,10 @@ export class Timeline {
   /** Makes the rows around `top` be in the document and measured. True if nothing had to be added. */
   #fill(top: number, view: number, keep: number): boolean {
     const { heights } = this
+    if (!heights.count) return true
     const margin = Math.max(view, 600)
     const from = Math.min(heights.at(top - margin), keep)
-    const to = heights.count ? Math.max(heights.at(top + view + margin), keep) : -1
+    const to = Math.max(heights.at(top + view + margin), keep)
     for (const row of this.#rows.keys()) if (row < from || row > to) this.#drop(row)
     const added: [number, HTMLElement][] = []
     let next: HTMLElement | null = null
@@ -210,6 +211,7 @@ export class Timeline {
     for (const row of [...this.#rows.keys()]) this.#drop(row)
     this.#base = this.source.first()
     this.heights.reset(this.source.head() - this.#base + 1)
+    this.#before.style.height = this.#after.style.height = "0px"
   }
 
   #scrolled(): void {
