@@ -279,7 +279,8 @@ export class World {
   #stateChanged(): void {
     const before = this.connection.value
     this.connection.value = this.me.state
-    if (this.me.state === "open" && before !== "open" && this.loaded.value) void this.load().catch(() => {})
+    // Whatever a cut interrupted, the first load too, is done again.
+    if (this.me.state === "open" && before !== "open") void this.load().catch(() => {})
   }
 
   #message(message: Message): void {
