@@ -28,7 +28,11 @@ function Frame({ title, children }: { title: string; children: ComponentChildren
     frame.current!.showModal()
     return () => before?.isConnected && before.focus()
   }, [])
-  const close = () => (dialog.value = null)
+  // The browser tells of Escape a moment later, when another dialog may have been asked for already.
+  const mine = useRef(dialog.value).current
+  const close = () => {
+    if (dialog.value === mine) dialog.value = null
+  }
   return (
     <dialog ref={frame} aria-label={title} onClose={close} onClick={(event) => event.target === frame.current && close()}>
       <header>

@@ -3,7 +3,7 @@
 import { signal, useSignal } from "@preact/signals"
 import type { VNode } from "preact"
 import { createRef } from "preact"
-import { useEffect, useMemo } from "preact/hooks"
+import { useEffect, useLayoutEffect, useMemo } from "preact/hooks"
 import { watchIdle } from "../model/idle"
 import type { Session } from "../model/session"
 import type { World } from "../model/world"
@@ -64,7 +64,8 @@ function makeApp(session: Session, world: World): App {
 function Inside({ session, world }: { session: Session; world: World }): VNode {
   const app = useMemo(() => makeApp(session, world), [world])
   const said = useSignal("")
-  useEffect(() => {
+  // Before the page is painted: whoever sees it may press a key.
+  useLayoutEffect(() => {
     const stops = [announce(world, (text) => (said.value = text)), followAddress(world), shortcuts(app), watchIdle(world)]
     return () => {
       for (const stop of stops) stop()
