@@ -34,7 +34,7 @@ run: $(VENV)/installed
 	@exec $(BIN)/relay serve --listen 127.0.0.1:7450 --data ./data $(ARGS)
 
 test: $(VENV)/installed-dev web-modules
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: $(VENV)/installed-dev
 	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: make format"; exit 1; }
